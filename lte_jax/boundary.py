@@ -1,0 +1,130 @@
+"""The door between host and device: records to arrays and back. All padding, masks and placement are decided here."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from lte_jax.device import loss
+from lte_jax.device.arrays import Microbatch, Tally
+from lte_jax.device.mesh import batch_sharding, n_batch_shards
+from lte_jax.records import Group, Rollout
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """One trained response on its plain prompt."""
+
+    prompt_ids: tuple[int, ...]
+    rollout: Rollout
+    advantage: float
+    token_weight: float
+
+    @property
+    def length(self) -> int:
+        return len(self.prompt_ids) + len(self.rollout.tokens)
+
+
+@dataclass(frozen=True)
+class Packed:
+    """The micro-batches of one update. Z counts every decided response, trained or not."""
+
+    microbatches: list[Microbatch]
+    n_tokens: int  # Z
+    n_trained: int  # rows that are
+
+
+def pad_rows(rows: Sequence[Sequence[int]], n_rows: int, n_columns: int) -> np.ndarray:
+    """int32 [n_rows, n_columns], each row from column 0, zeros behind it. Zero is never read: masks say what counts."""
+    out = np.zeros((n_rows, n_columns), np.int32)
+    for index, row in enumerate(rows):
+        out[index, : len(row)] = row
+    return out
+
+
+def round_up(value: int, multiple: int) -> int:
+    return -(-value // multiple) * multiple
+
+
+def pack(groups: Sequence[Group], config, mesh: Mesh) -> Packed:
+    """The micro-batches of one update: rows sorted by length, padded to buckets, under the token budget.
+
+    Rows without advantage are left out of the computation but not of Z, which changes no gradient; with an entropy
+    bonus they stay in. `config`: the whole Config.
+    """
+    members = [(g, r, a) for g in groups for r, a in zip(g.members, g.advantages, strict=True) if a is not None]
+    n_tokens_B = np.array([len(r.tokens) for _, r, _ in members], np.int32)
+    off_policy_B = np.array([r.off_policy for _, r, _ in members], bool)
+    normaliser = loss.NORMALISERS[config.loss.normaliser]
+    weight_B = normaliser(n_tokens_B, off_policy_B, config.sample.response_budget)
+    rows = [
+        Row(group.prompt.ids, rollout, advantage, float(weight))
+        for (group, rollout, advantage), weight in zip(members, weight_B, strict=True)
+        if advantage != 0 or config.loss.entropy_coef
+    ]
+    rows.sort(key=lambda row: row.length, reverse=True)
+    n_trained, microbatches, shards = len(rows), [], n_batch_shards(mesh)
+    while rows:
+        n_columns = round_up(rows[0].length, config.optim.length_bucket)
+        most = max(1, config.optim.microbatch_tokens // n_columns // shards)
+        taken, rows = rows[: most * shards], rows[most * shards :]
+        n_rows = shards * min(most, power_of_two(-(-len(taken) // shards)))
+        microbatches.append(jax.device_put(_microbatch(taken, n_rows, n_columns), batch_sharding(mesh)))
+    return Packed(microbatches, int(n_tokens_B.sum()), n_trained)
+
+
+def power_of_two(n: int) -> int:
+    """The smallest power of two that is at least n: sizes come from a short list, so programs do too."""
+    return 1 << (n - 1).bit_length()
+
+
+def _microbatch(rows: Sequence[Row], n_rows: int, n_columns: int) -> Microbatch:
+    behaviour_logp_BT = np.zeros((n_rows, n_columns), np.float32)
+    loss_mask_BT = np.zeros((n_rows, n_columns), bool)
+    for index, row in enumerate(rows):
+        response = slice(len(row.prompt_ids), row.length)
+        behaviour_logp_BT[index, response] = row.rollout.behaviour_logp
+        loss_mask_BT[index, response] = True
+
+    def per_row(values, dtype):
+        return np.array([*values, *[0] * (n_rows - len(rows))], dtype)
+
+    return Microbatch(
+        tokens_BT=pad_rows([[*row.prompt_ids, *row.rollout.tokens] for row in rows], n_rows, n_columns),
+        loss_mask_BT=loss_mask_BT,
+        behaviour_logp_BT=behaviour_logp_BT,
+        advantage_B=per_row([row.advantage for row in rows], np.float32),
+        off_policy_B=per_row([row.rollout.off_policy for row in rows], bool),
+        token_weight_B=per_row([row.token_weight for row in rows], np.float32),
+    )
+
+
+def fetch(arrays):
+    """Device arrays as numpy, in one transfer."""
+    return jax.device_get(arrays)
+
+
+def tally_metrics(tally: Tally, prefix: str = "") -> dict[str, float]:
+    """Means, maxima and shares of one update, by metric name. A mean over no token is left out, never 0/0."""
+    t = {name: float(value) for name, value in zip(Tally._fields, fetch(tally), strict=True)}
+    n_all, push = t["n_on"] + t["n_off"], t["push_on"] + t["push_off"]
+    means = {
+        "ratio/on_policy_mean": (t["ratio_on"], t["n_on"]),
+        "ratio/hinted_mean": (t["ratio_off"], t["n_off"]),
+        "ratio/hinted_shaped_mean": (t["shaped_off"], t["n_off"]),
+        "ratio/clipped_frac": (t["clipped"], t["n_on"]),
+        "policy/entropy": (t["entropy"], n_all),
+        "update/hinted_push_frac": (t["push_off"], push),
+        "mismatch/mean_abs": (t["mismatch"], t["n_on"]),
+    }
+    maxima = {
+        "ratio/on_policy_max": (t["ratio_on_max"], t["n_on"]),
+        "ratio/hinted_max": (t["ratio_off_max"], t["n_off"]),
+        "ratio/hinted_shaped_max": (t["shaped_off_max"], t["n_off"]),
+        "mismatch/max_abs": (t["mismatch_max"], t["n_on"]),
+    }
+    metrics = {name: total / count for name, (total, count) in means.items() if count}
+    metrics |= {name: largest for name, (largest, count) in maxima.items() if count}
+    return {**metrics, "update/objective": t["objective"], "update/trained_tokens": n_all}

@@ -1,0 +1,337 @@
+"""Every setting, with its unit and meaning. Frozen pydantic models; one YAML file per experiment; `section.key=value`
+overrides. An unknown key is an error that names the nearest known one; what the paper leaves open is a field here.
+"""
+
+import difflib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+
+class ConfigError(ValueError):
+    """A setting that cannot be used. The message says what was wanted, what was got and where."""
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+def setting(default: Any, meaning: str, **limits: Any) -> Any:
+    return Field(default, description=meaning, **limits)
+
+
+class ModelConfig(Section):
+    path: str = setting("", "folder of the starting model: a Hugging Face folder or a run folder")
+    compute_dtype: Literal["float32", "bfloat16"] = setting(
+        "bfloat16", "type of matmul operands; norms, softmax, logits and master weights are float32 always"
+    )
+    attention: Literal["auto", "reference", "xla", "cudnn"] = setting(
+        "auto", "attention implementation for prefill and training; auto: cudnn on GPU with bfloat16, else xla"
+    )
+    scan_layers: bool = setting(True, "scan over layers in training (fast compile); false unrolls (faster on CPU)")
+    remat: Literal["none", "dots", "full"] = setting(
+        "full", "what the backward pass recomputes per layer: nothing, all but matmul outputs, or everything"
+    )
+    logprob_chunk: int = setting(
+        1024, "tokens per chunk of the vocabulary log-prob; bounds memory to chunk x V floats", ge=1
+    )
+
+
+class DataConfig(Section):
+    train: str = setting("", "JSONL or Parquet file of training problems: problem, answer, optional id (required)")
+
+
+class HintConfig(Section):
+    concise: str = setting(
+        "{problem}\n\nEarlier attempts at this problem ran out of space. Think concisely and finish.\n\n"
+        "Please reason step by step, and put your final answer within \\boxed{}.",
+        "prompt where every rollout was truncated",
+    )
+    concise_hint: str = setting(
+        "{problem}\n\nThese final answers are known to be wrong: {answers}. Do not use any of them, and do not mention "
+        "this note. Other attempts ran out of space: think concisely and finish.\n\n"
+        "Please reason step by step, and put your final answer within \\boxed{}.",
+        "prompt where some rollouts were truncated and others wrong",
+    )
+    hint: str = setting(
+        "{problem}\n\nThese final answers are known to be wrong: {answers}. Do not use any of them, and do not mention "
+        "this note.\n\nPlease reason step by step, and put your final answer within \\boxed{}.",
+        "prompt where no rollout was truncated",
+    )
+    separator: str = setting(", ", "text between two listed answers")
+    max_answers: int = setting(8, "most answers that a hint lists", ge=1)
+    max_answer_chars: int = setting(64, "longest answer that a hint lists, characters", ge=1)
+    leak_patterns: tuple[str, ...] = setting(
+        (r"known to be wrong", r"\b(?:the|this) (?:hint|note)\b", r"(?:earlier|other|previous) attempts"),
+        "regular expressions (case ignored) by which a response is said to name the hint",
+    )
+
+
+class PromptConfig(Section):
+    template: Literal["plain", "chat"] = setting("plain", "plain text, or the tokenizer's chat template around it")
+    text: str = setting(
+        "{problem}\n\nPlease reason step by step, and put your final answer within \\boxed{}.",
+        "the plain prompt; {problem} is replaced",
+    )
+    system: str = setting("", "system message of the chat template; empty: none")
+    enable_thinking: bool = setting(False, "passed to the chat template")
+    budget: int = setting(1024, "longest plain prompt, tokens; a longer one is refused when problems load", ge=1)
+    hinted_budget: int = setting(2048, "longest hinted prompt, tokens; answers are dropped from the end to fit", ge=1)
+    hints: HintConfig = HintConfig()
+
+
+class SampleConfig(Section):
+    group_size: int = setting(8, "G: rollouts per problem and round", ge=2)
+    temperature: float = setting(1.0, "sampling temperature", gt=0)
+    top_p: float = setting(1.0, "nucleus mass; below 1 warns, since ratios use the untruncated distribution", gt=0, le=1)
+    top_k: int = setting(0, "most likely tokens kept; 0: all", ge=0)
+    response_budget: int = setting(8192, "L: longest response, tokens, stop token included", ge=1)
+
+
+class EngineConfig(Section):
+    slots: int = setting(64, "rows decoded at once", ge=1)
+    chunk: int = setting(32, "decode steps between two looks of the host", ge=1)
+    prefill_rows: int = setting(8, "most distinct prompts prefilled at once", ge=1)
+    length_bucket: int = setting(128, "prompts and the read part of the cache are padded to a multiple, tokens", ge=1)
+
+
+class ExploreConfig(Section):
+    strategy: Literal["grpo", "extra", "lte"] = setting("lte", "what is done for a none-pass group")
+    rounds: int = setting(1, "most further rounds per group; one more runs only while nothing is correct", ge=1)
+    hints: Literal["real", "random"] = setting("real", "random: as many values that are not the failures (a control)")
+    answer_domain: tuple[str, ...] = setting(
+        (), "values that random hints are drawn from; empty: the lists of other groups of earlier steps"
+    )
+    keep_failed: int = setting(1, "failed members that mixing leaves in a group at least; 0: replace all", ge=0)
+    drop_leaking: bool = setting(False, "leave correct hinted responses that name the hint out of the mixing")
+
+
+class AdvantageConfig(Section):
+    baseline: Literal["mean_std", "mean", "leave_one_out"] = setting(
+        "mean_std", "(R - mean)/(std + eps) with the unbiased std; R - mean (Dr.GRPO); leave-one-out (RLOO)"
+    )
+    eps: float = setting(1e-6, "added to the std", ge=0)
+
+
+class LossConfig(Section):
+    clip_eps_low: float = setting(0.2, "ratios of on-policy tokens are clipped below 1 - this", ge=0, lt=1)
+    clip_eps_high: float = setting(0.2, "ratios of on-policy tokens are clipped above 1 + this", ge=0)
+    hinted_objective: Literal["shaped", "ratio", "clipped"] = setting(
+        "shaped", "hinted tokens: f(r) A with f(r) = r/(r + gamma); r A; or clipped like on-policy ones"
+    )
+    gamma: float = setting(0.1, "gamma of f(r) = r/(r + gamma)", gt=0)
+    hinted_denominator: Literal["recorded", "one"] = setting(
+        "recorded", "denominator of r': the sampler's probability under the hinted prompt, or 1 (LUFFY)"
+    )
+    hinted_weight: float = setting(1.0, "factor on the hinted part; 0: its failures keep their negative push", ge=0)
+    normaliser: Literal["token_mean", "token_mean_by_part", "sequence_mean", "constant"] = setting(
+        "token_mean",
+        "Z: all response tokens of the update; each part by its own; 1/(rows x own length); 1/(rows x response budget)",
+    )
+    entropy_coef: float = setting(0.0, "c of the entropy bonus of LTE+ (0.001 in LUFFY's script)", ge=0)
+
+
+class OptimConfig(Section):
+    problems_per_update: int = setting(64, "groups per optimiser step; divides problems_per_step", ge=1)
+    lr: float = setting(1e-6, "peak learning rate", gt=0)
+    schedule: Literal["constant", "cosine", "linear"] = setting("constant", "after the warm-up; counted in updates")
+    warmup_updates: int = setting(0, "updates over which the rate rises linearly from 0", ge=0)
+    final_lr_frac: float = setting(0.0, "share of the peak that cosine and linear end at", ge=0, le=1)
+    b1: float = setting(0.9, "AdamW beta 1", ge=0, lt=1)
+    b2: float = setting(0.999, "AdamW beta 2", ge=0, lt=1)
+    eps: float = setting(1e-8, "AdamW epsilon", gt=0)
+    weight_decay: float = setting(0.01, "AdamW decoupled weight decay", ge=0)
+    clip_norm: float = setting(1.0, "gradients are scaled down to this global norm", gt=0)
+    microbatch_tokens: int = setting(16384, "most tokens, padding included, of one forward and backward", ge=1)
+    length_bucket: int = setting(256, "rows are padded to a multiple of this, tokens", ge=1)
+    max_nonfinite: int = setting(5, "non-finite updates in a row that stop the run", ge=1)
+
+
+class MeshConfig(Section):
+    data: int = setting(1, "devices over which batches are split and weights are copied", ge=1)
+    fsdp: int = setting(-1, "devices over which batches and weights are split; -1: all that are left", ge=-1)
+    tensor: int = setting(1, "devices over which heads, feed-forward and vocabulary are split", ge=1)
+
+
+class VerifyConfig(Section):
+    workers: int = setting(2, "worker processes for answers that the fast path cannot decide", ge=1)
+    timeout_s: float = setting(2.0, "seconds one comparison may take", gt=0)
+    memory_mb: int = setting(1024, "address space one worker may take, MiB; not enforced on macOS", ge=64)
+    batch_timeout_s: float = setting(60.0, "seconds a batch of verdicts may take; what is left then has none", gt=0)
+
+
+class BenchmarkConfig(Section):
+    path: str = setting(..., "JSONL or Parquet file of problems")
+    name: str = setting("", "name in tables; empty: the file's stem")
+
+
+class EvalConfig(Section):
+    benchmarks: tuple[BenchmarkConfig, ...] = setting((), "files evaluated during training")
+    every: int = setting(0, "steps between evaluations, the first before step 0, the last at the end; 0: never", ge=0)
+    limit: int = setting(0, "problems per file, from the top; 0: all", ge=0)
+    samples: int = setting(4, "responses per problem", ge=1)
+    k: tuple[int, ...] = setting((4,), "Pass@k for these k, at most samples")
+    temperature: float = setting(0.6, "sampling temperature", gt=0)
+    top_p: float = setting(1.0, "nucleus mass", gt=0, le=1)
+    top_k: int = setting(0, "most likely tokens kept; 0: all", ge=0)
+    response_budget: int = setting(0, "longest response, tokens; 0: as in training", ge=0)
+
+    @model_validator(mode="after")
+    def _k_within_samples(self):
+        if any(k < 1 or k > self.samples for k in self.k):
+            raise ValueError(f"eval.k is {list(self.k)}; each k must lie between 1 and eval.samples = {self.samples}")
+        return self
+
+
+class CheckpointConfig(Section):
+    every: int = setting(20, "steps between checkpoints; one more is written at the end", ge=1)
+    keep: int = setting(2, "newest checkpoints kept", ge=1)
+
+
+class LogConfig(Section):
+    rollouts: bool = setting(True, "write every rollout of every step to rollouts/")
+    every: int = setting(1, "steps between lines on the terminal", ge=1)
+
+
+class WarmupConfig(Section):
+    """The supervised run that makes the built-in base model; real models need none."""
+
+    steps: int = setting(1700, "optimiser steps", ge=1)
+    batch: int = setting(64, "examples per step", ge=1)
+    lr: float = setting(4e-3, "peak learning rate, cosine to 5%", gt=0)
+    b2: float = setting(0.98, "AdamW beta 2", ge=0, lt=1)
+    warmup_steps: int = setting(50, "steps over which the rate rises", ge=0)
+    hinted_frac: float = setting(0.65, "share of examples with a hint", ge=0, le=1)
+    concise_frac: float = setting(0.35, "share of hinted examples that say `concise`", ge=0, le=1)
+    random_list_frac: float = setting(0.5, "share of hint lists that are random numbers", ge=0, le=1)
+    d_model: int = setting(64, "D of the tiny model", ge=1)
+    d_ff: int = setting(192, "F", ge=1)
+    n_layers: int = setting(3, "L", ge=1)
+    n_heads: int = setting(4, "N", ge=1)
+    n_kv_heads: int = setting(2, "K", ge=1)
+    d_head: int = setting(16, "H", ge=2)
+
+
+class StudyConfig(Section):
+    """Which runs `lte study` compares: each arm is the same config with overrides, on every seed, from one base."""
+
+    arms: dict[str, tuple[str, ...]] = setting({}, "name of an arm -> its overrides")
+    seeds: tuple[int, ...] = setting((0, 1, 2), "RL seeds")
+    task_seed: int = setting(0, "seed of the built-in task: facts, beliefs and splits")
+    parallel: int = setting(2, "runs at once", ge=1)
+
+
+class Config(Section):
+    """One experiment."""
+
+    seed: int = setting(0, "root of every random choice", ge=0)
+    steps: int = setting(500, "rounds of sampling", ge=1)
+    problems_per_step: int = setting(128, "problems sampled per step", ge=1)
+    model: ModelConfig = ModelConfig()
+    data: DataConfig = DataConfig()
+    prompt: PromptConfig = PromptConfig()
+    sample: SampleConfig = SampleConfig()
+    engine: EngineConfig = EngineConfig()
+    explore: ExploreConfig = ExploreConfig()
+    advantage: AdvantageConfig = AdvantageConfig()
+    loss: LossConfig = LossConfig()
+    optim: OptimConfig = OptimConfig()
+    mesh: MeshConfig = MeshConfig()
+    verify: VerifyConfig = VerifyConfig()
+    eval: EvalConfig = EvalConfig()
+    checkpoint: CheckpointConfig = CheckpointConfig()
+    log: LogConfig = LogConfig()
+    warmup: WarmupConfig = WarmupConfig()
+    study: StudyConfig = StudyConfig()
+
+    @model_validator(mode="after")
+    def _sizes_agree(self):
+        if self.problems_per_step % self.optim.problems_per_update:
+            raise ValueError(
+                f"problems_per_step = {self.problems_per_step} is not a multiple of "
+                f"optim.problems_per_update = {self.optim.problems_per_update}"
+            )
+        if self.explore.keep_failed >= self.sample.group_size:
+            raise ValueError(
+                f"explore.keep_failed = {self.explore.keep_failed} leaves nothing to replace in a group of "
+                f"sample.group_size = {self.sample.group_size}"
+            )
+        return self
+
+
+def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
+    """Reads one YAML file and applies `section.key=value` overrides. Raises ConfigError."""
+    try:
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot read the config: {error.strerror}") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not YAML: {error}") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: a config is a mapping of sections, got {type(values).__name__}")
+    return build(values, overrides, where=str(path))
+
+
+def build(values: dict, overrides: Sequence[str] = (), where: str = "config") -> Config:
+    """Makes a Config from nested values and overrides. Raises ConfigError that names `where` and the key."""
+    for override in overrides:
+        values = _with_override(values, override)
+    _refuse_unknown(values, Config, where, prefix="")
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        lines = [f"{'.'.join(map(str, e['loc'])) or 'config'}: {e['msg']}, got {e['input']!r}" for e in error.errors()]
+        if any(not e["loc"] for e in error.errors()):
+            lines = [e["msg"].removeprefix("Value error, ") for e in error.errors()]
+        raise ConfigError(f"{where}: " + "; ".join(lines)) from None
+
+
+def fields(section: type[Section] = Config, prefix: str = "") -> Iterator[tuple[str, Any, str]]:
+    """(dotted name, default, meaning) of every setting."""
+    for name, info in section.model_fields.items():
+        if isinstance(info.annotation, type) and issubclass(info.annotation, Section):
+            yield from fields(info.annotation, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", None if info.is_required() else info.default, info.description or ""
+
+
+def dump(config: Config) -> str:
+    """The resolved config as YAML; `build(yaml.safe_load(dump(c))) == c`."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def _with_override(values: dict, override: str) -> dict:
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"override {override!r}: wanted section.key=value")
+    try:
+        value = yaml.safe_load(text) if text else ""
+    except yaml.YAMLError:
+        raise ConfigError(f"override {override!r}: the value is not YAML") from None
+    head, *rest = key.split(".")
+    if not rest:
+        return {**values, head: value}
+    inner = values.get(head) or {}
+    if not isinstance(inner, dict):
+        raise ConfigError(f"override {override!r}: {head} is a value, not a section")
+    return {**values, head: _with_override(inner, f"{'.'.join(rest)}={text}")}
+
+
+def _refuse_unknown(values: dict, section: type[Section], where: str, prefix: str) -> None:
+    for key, value in values.items():
+        if key not in section.model_fields:
+            known = [name for name, _, _ in fields()]
+            here = [f"{prefix}{name}" for name in section.model_fields]
+            near = difflib.get_close_matches(f"{prefix}{key}", here, 1) or difflib.get_close_matches(
+                f"{prefix}{key}", known, 1, cutoff=0.4
+            )
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise ConfigError(f"{where}: unknown key {prefix}{key}{hint}")
+        annotation = section.model_fields[key].annotation
+        if isinstance(annotation, type) and issubclass(annotation, Section):
+            if not isinstance(value, dict):
+                raise ConfigError(f"{where}: {prefix}{key} is a section, got {value!r}")
+            _refuse_unknown(value, annotation, where, f"{prefix}{key}.")

@@ -1,0 +1,90 @@
+"""Log-probability of given tokens and entropy over the vocabulary, in chunks, so that [B, T, V] never exists.
+
+The only shift by one in the package: hidden state t predicts token t + 1; every result column describes its own token.
+The backward pass recomputes the logits of a chunk: d logp = onehot - p, d entropy = -p (log p + entropy).
+"""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+
+from lte_jax.device.qwen3 import logits
+
+
+def token_logp(hidden_BTD, head_VD, tokens_BT, temperature, chunk: int):
+    """(logp_BT, entropy_BT), float32, of each token given those before it; column 0 is 0.
+
+    `temperature` divides the logits. `chunk`: tokens whose logits exist at once.
+    """
+    n_rows, n_columns = tokens_BT.shape
+    next_BT = jnp.roll(tokens_BT, -1, axis=1)
+    columns = min(n_columns, max(1, chunk // n_rows))
+    padding = -n_columns % columns
+    hidden_BTD = jnp.pad(hidden_BTD, ((0, 0), (0, padding), (0, 0)))
+    next_BT = jnp.pad(next_BT, ((0, 0), (0, padding)))
+    logp_BT, entropy_BT = _chunked(hidden_BTD, head_VD, next_BT, jnp.float32(temperature), columns)
+    return _shift_right(logp_BT[:, :n_columns]), _shift_right(entropy_BT[:, :n_columns])
+
+
+def plain_token_logp(hidden_BTD, head_VD, tokens_BT, temperature):
+    """The reference: the same, with [B, T, V] in memory."""
+    logp_BTV = jax.nn.log_softmax(logits(hidden_BTD, head_VD) / temperature, axis=-1)
+    logp_BT = jnp.take_along_axis(logp_BTV, jnp.roll(tokens_BT, -1, axis=1)[..., None], axis=-1)[..., 0]
+    return _shift_right(logp_BT), _shift_right(-jnp.sum(jnp.exp(logp_BTV) * logp_BTV, axis=-1))
+
+
+def _shift_right(values_BT):
+    return jnp.pad(values_BT[:, :-1], ((0, 0), (1, 0)))
+
+
+def _slice(array_BT, index, columns):
+    return jax.lax.dynamic_slice_in_dim(array_BT, index * columns, columns, axis=1)
+
+
+def _join(chunks_NBC):
+    """[chunks, B, C, ...] -> [B, T, ...]"""
+    joined = jnp.moveaxis(chunks_NBC, 0, 1)
+    return joined.reshape(joined.shape[0], -1, *joined.shape[3:])
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(4,))
+def _chunked(hidden_BTD, head_VD, target_BT, temperature, columns):
+    return _forward(hidden_BTD, head_VD, target_BT, temperature, columns)[0]
+
+
+def _forward(hidden_BTD, head_VD, target_BT, temperature, columns):
+    def one(_, index):
+        logits_BCV = logits(_slice(hidden_BTD, index, columns), head_VD) / temperature
+        lse_BC = jax.nn.logsumexp(logits_BCV, axis=-1)
+        chosen_BC = jnp.take_along_axis(logits_BCV, _slice(target_BT, index, columns)[..., None], axis=-1)[..., 0]
+        entropy_BC = lse_BC - jnp.sum(jnp.exp(logits_BCV - lse_BC[..., None]) * logits_BCV, axis=-1)
+        return None, (chosen_BC - lse_BC, entropy_BC, lse_BC)
+
+    _, chunks = jax.lax.scan(one, None, jnp.arange(target_BT.shape[1] // columns))
+    logp_BT, entropy_BT, lse_BT = map(_join, chunks)
+    return (logp_BT, entropy_BT), (hidden_BTD, head_VD, target_BT, temperature, lse_BT, entropy_BT)
+
+
+def _backward(columns, saved, cotangents):
+    hidden_BTD, head_VD, target_BT, temperature, lse_BT, entropy_BT = saved
+
+    def one(d_head_VD, index):
+        hidden_BCD, target_BC, lse_BC, entropy_BC, d_logp_BC, d_entropy_BC = (
+            _slice(a, index, columns) for a in (hidden_BTD, target_BT, lse_BT, entropy_BT, *cotangents)
+        )
+        logp_BCV = logits(hidden_BCD, head_VD) / temperature - lse_BC[..., None]
+        p_BCV = jnp.exp(logp_BCV)
+        hit_BCV = target_BC[..., None] == jnp.arange(head_VD.shape[0])
+        d_logits_BCV = d_logp_BC[..., None] * (hit_BCV - p_BCV)
+        d_logits_BCV -= d_entropy_BC[..., None] * p_BCV * (logp_BCV + entropy_BC[..., None])
+        d_logits_BCV = (d_logits_BCV / temperature).astype(hidden_BCD.dtype)
+        d_head_VD += jnp.einsum("bcv,bcd->vd", d_logits_BCV, hidden_BCD, preferred_element_type=jnp.float32)
+        return d_head_VD, jnp.einsum("bcv,vd->bcd", d_logits_BCV, head_VD.astype(hidden_BCD.dtype))
+
+    chunks = jnp.arange(target_BT.shape[1] // columns)
+    d_head_VD, d_hidden = jax.lax.scan(one, jnp.zeros(head_VD.shape, jnp.float32), chunks)
+    return _join(d_hidden).astype(hidden_BTD.dtype), d_head_VD.astype(head_VD.dtype), None, None
+
+
+_chunked.defvjp(_forward, _backward)

@@ -1,0 +1,76 @@
+"""The device mesh, and one rule per axis letter from which every sharding follows."""
+
+import math
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from lte_jax.config import MeshConfig
+from lte_jax.device import weights
+from lte_jax.device.weights import Architecture
+
+BATCH_AXES = ("data", "fsdp")
+MESH_AXIS = dict(V="tensor", D="fsdp", F="tensor", N="tensor", K="tensor", H=None, L=None)
+
+
+def make_mesh(config: MeshConfig) -> Mesh:
+    """A mesh over all devices with axes data, fsdp, tensor. Raises ValueError where the sizes do not multiply up."""
+    devices = np.array(jax.devices())
+    fixed = config.data * config.tensor
+    if config.fsdp == 0:
+        raise ValueError("mesh.fsdp = 0: wanted a positive size, or -1 for all devices that are left")
+    fsdp = devices.size // fixed if config.fsdp == -1 else config.fsdp
+    if fixed * fsdp != devices.size or fsdp == 0:
+        raise ValueError(
+            f"mesh data={config.data}, fsdp={config.fsdp}, tensor={config.tensor} does not fit {devices.size} devices: "
+            f"the sizes must multiply to {devices.size}"
+        )
+    shape = (config.data, fsdp, config.tensor)
+    return Mesh(devices.reshape(shape), ("data", "fsdp", "tensor"), axis_types=(AxisType.Auto,) * 3)
+
+
+def n_batch_shards(mesh: Mesh) -> int:
+    return math.prod(mesh.shape[axis] for axis in BATCH_AXES)
+
+
+def check_divides(arch: Architecture, mesh: Mesh) -> None:
+    """Raises ValueError that names the axis which the mesh does not divide."""
+    names = dict(V="vocab_size", D="d_model", F="d_ff", N="n_heads", K="n_kv_heads")
+    for letter, name in names.items():
+        axis = MESH_AXIS[letter]
+        if arch.size(letter) % mesh.shape[axis]:
+            raise ValueError(
+                f"mesh.{axis} = {mesh.shape[axis]} does not divide {name} = {arch.size(letter)}; "
+                f"choose a mesh.{axis} that divides it"
+            )
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def batch_sharding(mesh: Mesh) -> NamedSharding:
+    """Rows over data and fsdp; further axes whole."""
+    return NamedSharding(mesh, PartitionSpec(BATCH_AXES))
+
+
+def param_shardings(arch: Architecture, mesh: Mesh) -> dict:
+    """Of the float32 masters, in the form of the stacked parameter tree."""
+    return weights.tree(arch, lambda path, row: _sharding(row.axes, mesh, MESH_AXIS))
+
+
+def sampler_shardings(arch: Architecture, mesh: Mesh) -> dict:
+    """Of the sampler's unstacked copy: without fsdp, which would cost an all-gather per layer and token."""
+    local = {**MESH_AXIS, "D": None}
+    whole = weights.tree(arch, lambda path, row: _sharding(row.axes.removeprefix("L"), mesh, local))
+    return {**whole, "layers": {i: whole["layers"] for i in range(arch.n_layers)}}
+
+
+def cache_sharding(mesh: Mesh) -> NamedSharding:
+    """[B, K, S, H]: rows over data and fsdp, heads over tensor."""
+    return NamedSharding(mesh, PartitionSpec(BATCH_AXES, "tensor"))
+
+
+def _sharding(axes: str, mesh: Mesh, rule: dict) -> NamedSharding:
+    return NamedSharding(mesh, PartitionSpec(*(rule[letter] for letter in axes)))

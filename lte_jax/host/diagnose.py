@@ -1,0 +1,80 @@
+"""What a group's verdicts say: its pass level, its failure mode, its distinct wrong answers, and what a hint leaked.
+
+Sources: arXiv 2510.26109. Levels come from verdicts, never from a shaped reward.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+
+from lte_jax.records import FailureMode, Group, PassLevel, Rollout, Status
+
+SameAnswer = Callable[[Sequence[tuple[str, str]]], list[bool | None]]
+
+
+def pass_level(rollouts: Sequence[Rollout]) -> PassLevel | None:
+    """Over the rollouts that have a verdict; None where none has."""
+    decided = [rollout.correct for rollout in rollouts if rollout.decided]
+    if not decided:
+        return None
+    if not any(decided):
+        return PassLevel.NONE
+    return PassLevel.ALL if all(decided) else PassLevel.SOME
+
+
+def failure_mode(rollouts: Sequence[Rollout]) -> FailureMode:
+    """By how many of one round's rollouts were truncated."""
+    n_truncated = sum(rollout.truncated for rollout in rollouts)
+    if n_truncated == len(rollouts):
+        return FailureMode.ALL_TRUNCATED
+    return FailureMode.SOME_TRUNCATED if n_truncated else FailureMode.NONE_TRUNCATED
+
+
+def all_rollouts(group: Group) -> tuple[Rollout, ...]:
+    """Of every round, in the order in which they were drawn."""
+    return group.initial + tuple(rollout for attempt in group.attempts for rollout in attempt.rollouts)
+
+
+def last_round(group: Group) -> tuple[Rollout, ...]:
+    return group.attempts[-1].rollouts if group.attempts else group.initial
+
+
+def wrong_answers(rollouts: Sequence[Rollout], same_answer: SameAnswer) -> tuple[str, ...]:
+    """The distinct wrong answers of rollouts that were not truncated, in order of first occurrence.
+
+    Only the verdict `different` counts: an unparsable or oversized answer may be right, so no hint forbids it.
+    Distinct by mathematical equality; a pair that stays undecided stays distinct.
+    """
+    found = dict.fromkeys(
+        rollout.verdict.extracted
+        for rollout in rollouts
+        if rollout.decided and not rollout.truncated and rollout.verdict.status is Status.DIFFERENT
+    )
+    written = [answer for answer in found if answer]
+    pairs = [(earlier, later) for j, later in enumerate(written) for earlier in written[:j]]
+    same = dict(zip(pairs, same_answer(pairs), strict=True)) if pairs else {}
+    kept: list[str] = []
+    for answer in written:
+        if not any(same[earlier, answer] for earlier in kept):
+            kept.append(answer)
+    return tuple(kept)
+
+
+def names_hint(text: str, patterns: Sequence[str]) -> bool:
+    """Whether a response speaks of the hint, by the template's own patterns."""
+    return any(re.search(pattern, text, re.IGNORECASE) for pattern in patterns)
+
+
+def repeats_answer(rollout: Rollout, answers: Sequence[str]) -> bool:
+    """Whether the final answer is, as written, one of the listed ones."""
+    if rollout.verdict is None or rollout.verdict.extracted is None:
+        return False
+    return _folded(rollout.verdict.extracted) in {_folded(answer) for answer in answers}
+
+
+def contains_answer(text: str, answers: Sequence[str]) -> bool:
+    """Whether a listed answer stands in the text as a whole token."""
+    return any(re.search(rf"(?<![\w.]){re.escape(answer)}(?![\w.])", text) for answer in answers)
+
+
+def _folded(text: str) -> str:
+    return "".join(text.split())

@@ -1,0 +1,141 @@
+"""The host records: what a problem, a rollout and a group are. Plain values, standard library only.
+
+The subtle fact of the method stands in the types: the plain prompt belongs to the group; behaviour log-probs belong to
+the rollout, under the prompt that it was sampled from (`Rollout.prompt`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class PassLevel(StrEnum):
+    """How many of a group's decided rollouts are correct."""
+
+    NONE = "none_pass"
+    SOME = "some_pass"
+    ALL = "all_pass"
+
+
+class FailureMode(StrEnum):
+    """Why a none-pass group failed, by how many of its rollouts were truncated (arXiv 2510.26109)."""
+
+    ALL_TRUNCATED = "all_truncated"
+    SOME_TRUNCATED = "some_truncated"
+    NONE_TRUNCATED = "none_truncated"
+    NO_ANSWER = "no_answer"  # nothing truncated and no wrong answer to list: retried on the plain prompt
+
+
+class Origin(StrEnum):
+    """Which prompt a rollout was sampled from, and when."""
+
+    PLAIN = "plain"  # first round, plain prompt
+    EXTRA = "extra"  # drawn after diagnosis, plain prompt: on-policy
+    HINTED = "hinted"  # drawn after diagnosis, hinted prompt: off-policy
+
+
+class Status(StrEnum):
+    """Why a verdict is what it is."""
+
+    EQUAL = "equal"
+    DIFFERENT = "different"
+    NO_ANSWER = "no_answer"  # nothing in the response looks like a final answer
+    UNPARSABLE = "unparsable"  # an answer was found, but it cannot be read
+    TOO_LARGE = "too_large"  # past a cap on depth, nodes or digits; does not depend on load
+    BAD_GOLD = "bad_gold"  # the reference itself cannot be read
+    TIMEOUT = "timeout"  # no verdict
+    CRASH = "crash"  # no verdict
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the verifier says of one response. `decided` is False where it could say nothing."""
+
+    correct: bool
+    status: Status
+    gold: str
+    extracted: str | None = None  # the answer that was found, as written
+    rule: str | None = None  # which extraction rule found it
+    seconds: float = 0.0
+
+    @property
+    def decided(self) -> bool:
+        return self.status not in (Status.TIMEOUT, Status.CRASH)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A question with its reference answer."""
+
+    id: str
+    text: str
+    answer: str
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A prompt as text and as the tokens that are conditioned on."""
+
+    text: str
+    ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Rollout:
+    """One response. `tokens`, `behaviour_logp` and `sampled_logp` have one entry per response token, stop included."""
+
+    prompt: Prompt  # sampled from this one; for a hinted rollout not the group's plain prompt
+    origin: Origin
+    round: int
+    index: int  # 0 … within its round
+    tokens: Sequence[int]
+    behaviour_logp: Sequence[float]  # log softmax(logits / temperature), no truncation
+    sampled_logp: Sequence[float]  # the same after top-p and top-k
+    truncated: bool  # used the whole response budget without a stop token
+    text: str
+    verdict: Verdict | None = None  # None: not yet graded
+
+    @property
+    def off_policy(self) -> bool:
+        return self.origin is Origin.HINTED
+
+    @property
+    def decided(self) -> bool:
+        return self.verdict is not None and self.verdict.decided
+
+    @property
+    def correct(self) -> bool:
+        return self.verdict is not None and self.verdict.correct
+
+
+@dataclass(frozen=True)
+class Retry:
+    """What a strategy wants sampled next for a group."""
+
+    prompt: Prompt
+    n: int
+    origin: Origin
+    mode: FailureMode
+    answers: tuple[str, ...] = ()  # the wrong answers that the hint lists
+
+
+@dataclass(frozen=True, eq=False)
+class Attempt:
+    """One further round: what was asked for and what came of it."""
+
+    retry: Retry
+    rollouts: tuple[Rollout, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """The rollouts of one problem in one step."""
+
+    problem: Problem
+    prompt: Prompt  # the plain prompt: what every member is trained on
+    step: int
+    index: int  # of the group in the step
+    initial: tuple[Rollout, ...]  # the first G
+    members: tuple[Rollout, ...]  # the G that are trained, after mixing
+    attempts: tuple[Attempt, ...] = ()
+    advantages: tuple[float | None, ...] = ()  # one per member; None: no verdict, so neither reward nor update
