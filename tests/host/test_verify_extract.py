@@ -1,0 +1,74 @@
+"""Where the final answer is found in a response, and by which rule."""
+
+import time
+
+import pytest
+
+from lte_jax.host.verify import grade
+from lte_jax.host.verify.extract import boxes, extract
+
+FOUND = [
+    (r"so \boxed{ 4 }.", "box", "4"),
+    (r"\fbox{\frac{1}{2}}", "box", r"\frac{1}{2}"),
+    (r"\boxed{3} or rather \boxed{4}", "box", "4"),
+    (r"\boxed{3} and then \boxed{} and \boxed{5", "box", "3"),
+    (r"\boxed{\{1, 2\}}", "box", r"\{1, 2\}"),
+    (r"\boxed{\boxed{4}}", "box", "4"),
+    (r"\boxed{3} The answer is 7.", "box", "3"),
+    ("<answer> 4 </answer>", "answer_tag", "4"),
+    ("The answer is 42.", "marker", "42"),
+    ("The answer is $x=5$, as claimed.", "marker", "x=5"),
+    ("Answer: 3 apples, because 5 are gone", "marker", "3 apples"),
+    ("The answers are $69$ and $84$.", "marker", "69, 84"),
+    ("**Final Answer**: 12", "marker", "12"),
+    ("The final answer is:\n\n42\n", "marker", "42"),
+    ("#### 72", "marker", "72"),
+    ("The answer is $18.90", "marker", "$18.90"),
+    ("The correct option is (B).", "marker", "(B)"),
+    ("First 3, then 1,234 in the end.", "last_number", "1,234"),
+    ("we get -5", "last_number", "-5"),
+    ("thus $y = 3$ and done", "last_formula", "y = 3"),
+    (r"<think>\boxed{3}</think> so it is 4", "last_number", "4"),
+]
+
+
+@pytest.mark.parametrize(("response", "rule", "answer"), FOUND)
+def test_the_rule_and_the_answer(response, rule, answer):
+    found = extract(response)
+    assert (found.rule, found.answer) == (rule, answer)
+
+
+@pytest.mark.parametrize("response", ["", "nothing here", r"\boxed{}", r"\boxed{ }", "</think>"])
+def test_no_answer_is_found_where_there_is_none(response):
+    assert extract(response) is None
+    assert grade("5", response).status == "no_answer"
+
+
+def test_a_truncated_response_is_graded_only_by_a_complete_answer():
+    assert extract("so it is 42", truncated=True) is None
+    assert extract("the answer is 4", truncated=True) is None  # it may have gone on to be 42
+    assert extract(r"\boxed{4", truncated=True) is None
+    assert extract("the answer is 4.\nLet me", truncated=True).answer == "4"
+    assert extract(r"\boxed{4} Let me", truncated=True).answer == "4"
+    assert not grade("42", "so it is 42", truncated=True).correct
+
+
+def test_boxes_are_joined_only_for_a_gold_that_is_a_list():
+    response = r"Either \boxed{2} or \boxed{1}."
+    assert grade("1,2", response).correct
+    assert grade("1,2", response).rule == "boxes"
+    assert grade("1", response).extracted == "1"
+    assert not grade("2", response).correct
+    assert not grade("(2,1)", response).correct
+    assert not grade("1,2", r"\boxed{2}, \boxed{1}, \boxed{3}").correct
+    assert grade(r"1 \pm 2", r"\boxed{-1} and \boxed{3}").correct
+
+
+def test_unbalanced_and_nested_boxes_take_linear_time():
+    start = time.perf_counter()
+    extract(r"\boxed{" * 1_000_000 + "}" * 1_000_000)
+    extract(r"\boxed{a" * 18_000 + "}" * 18_000)
+    for noise in ("(", "{", "[", "$1", r"\(", "answer to ", "the answer is $", "</think>", "<answer>"):
+        extract(noise * (10_000_000 // len(noise)))
+    assert time.perf_counter() - start < 8
+    assert boxes(r"\boxed{" * 1000 + "4" + "}" * 1000) == ["4"]

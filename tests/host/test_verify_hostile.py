@@ -1,0 +1,116 @@
+"""Model text that wants to hang, grow, crash or run: each gets a status, quickly, and harms nobody."""
+
+import random
+import time
+
+import pytest
+
+from lte_jax.host.verify import Verifier, grade
+from lte_jax.host.verify.judge import check_gold, decide
+from lte_jax.records import Status
+
+
+@pytest.fixture(scope="module")
+def verifier():
+    with Verifier(workers=2) as verifier:
+        verifier.same_answer([("x+1", "1+x")])  # the zygote is up
+        yield verifier
+
+
+TOO_LARGE = {
+    "tower": "9^{9^{9^{9^9}}}",
+    "tower with a letter": "x^{x^{x^{x^{x}}}}",
+    "tower of e": "e^{e^{e^{e^{10}}}}",
+    "factorial": "10^9!",
+    "factorial of a product": "(10^9)!",
+    "nested factorials": "((x!)!)!" + "!" * 100,
+    "binomial": r"\binom{10^9}{5*10^8}",
+    "exponential": r"\exp(10^{10})",
+    "power of a sum": "(x+1)^{1000000}",
+    "parentheses": "(" * 60 + "1" + ")" * 60,
+    "braces": "{" * 300 + "1" + "}" * 300,
+    "fractions": r"\frac{1}{" * 40 + "x" + "}" * 40,
+    "roots": r"\sqrt" * 200 + "2",
+    "functions": r"\sin" * 100 + "x",
+    "quotients": "1/" * 900 + "1",
+    "digits": "1" * 3000,
+    "length": "1" * 5000,
+    "items": "1," * 1500 + "1",
+    "exponent": "1e999999999",
+    "floor": r"\lfloor 10^{900}\pi^{9999}\rfloor",
+}
+
+
+@pytest.mark.parametrize("answer", TOO_LARGE.values(), ids=TOO_LARGE.keys())
+def test_a_cap_decides_before_any_work(verifier, answer):
+    start = time.perf_counter()
+    for gold in ("5", r"\sqrt{2} + x"):
+        assert verifier.grade_many([(gold, rf"\boxed{{{answer}}}", False)])[0].status is Status.TOO_LARGE
+    assert time.perf_counter() - start < 1.5
+
+
+@pytest.mark.parametrize(
+    "answer",
+    ["nan", "NaN", "inf", "-inf", "1e309", r"\infty", "0/0", "1/0", "0^0", "0^{-1}", r"\log_1 5", "x/0",
+     r"\sqrt{-1}", "\ud800", "\u200b", "-" * 50, "|x" * 100, "²", "x!!!", r"\lfloor x^{x^x}\rfloor",
+     "1 \\pm" * 20 + "1", "5" + "\u0338"],
+)  # fmt: skip
+def test_odd_values_are_neither_equal_nor_a_crash(verifier, answer):
+    for gold in ("5", r"x^2+\sqrt{2}"):
+        verdict = verifier.grade_many([(gold, rf"\boxed{{{answer}}}", False)])[0]
+        assert not verdict.correct and verdict.decided
+
+
+def test_unicode_digits_minus_signs_and_invisible_characters_are_read():
+    readings = [("-5", "−5"), ("42", "４２"), ("42", "٤٢"), ("42", "4\u200b2"), ("x^{2}", "x²"), ("1e-6", "10⁻⁶")]
+    for gold, answer in readings:
+        assert grade(gold, rf"\boxed{{{answer}}}").correct, answer
+
+
+INJECTIONS = [
+    "__import__('pathlib').Path({canary!r}).touch()",
+    "open({canary!r}, 'w')",
+    "().__class__.__base__.__subclasses__()",
+    "lambdify(x, 1)(__import__('os').system('touch {canary}'))",
+    r"\text{{__import__('os').system('touch {canary}')}}",
+    r"\operatorname{{eval}}(open({canary!r}, 'w'))",
+    r"\write18{{touch {canary}}}",
+    "$(touch {canary})",
+    "`touch {canary}`",
+    "5; import os; os.system('touch {canary}')",
+    "sympify('open({canary!r}, \"w\")')",
+    "{{{{cycler.__init__.__globals__.os.system('touch {canary}')}}}}",
+    "5\n!touch {canary}",
+]
+
+
+@pytest.mark.parametrize("template", INJECTIONS)
+def test_nothing_in_an_answer_is_executed(verifier, template, tmp_path):
+    canary = tmp_path / "canary"
+    text = template.format(canary=str(canary))
+    responses = [rf"\boxed{{{text}}}", f"The answer is {text}", text, f"<answer>{text}</answer>"]
+    items = [(gold, response, False) for gold in ("7", r"\sqrt{x}") for response in responses]
+    for verdict in verifier.grade_many(items):
+        assert not verdict.correct
+    assert not canary.exists()
+
+
+def test_an_answer_that_lists_everything_or_quotes_the_problem_is_wrong():
+    everything = ", ".join(map(str, range(60)))
+    for answer in (everything, rf"\{{{everything}\}}", "Find x such that x = 5", "x = 5 or x = 6", "5 = 5 = 6"):
+        assert not grade("5", rf"\boxed{{{answer}}}").correct, answer
+    assert not grade("1,2", "".join(rf"\boxed{{{n}}} " for n in range(60))).correct
+
+
+def test_random_noise_never_raises():
+    pieces = (
+        r"\frac \sqrt { } ( ) [ ] , = < \le \cup \infty \pi e i x y 1 10 0.5 1e5 + - * / ^ _ ! % \circ \pm \sin \log "
+        r"\text{cm} \{ \} | \lfloor \rfloor \binom \begin{pmatrix} \end{pmatrix} \\ & or \in \overline{3} _8 "
+        r"\boxed{ $ \( \) ' : ; é ² ٣ \left \right"
+    ).split()
+    source = random.Random(0)
+    for _ in range(1500):
+        gold, answer = ("".join(source.choices(pieces, k=source.randint(1, 12))) for _ in range(2))
+        status = decide(gold, answer)
+        assert status is None or isinstance(status, Status)
+        assert check_gold(answer) != ""
