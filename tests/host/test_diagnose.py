@@ -1,0 +1,143 @@
+"""Pass level, failure mode and the list of wrong answers, as the method says; what counts as a leak."""
+
+from dataclasses import replace
+
+import pytest
+from handmade import group, right, rollout, wrong
+
+from lte_jax.host import diagnose
+from lte_jax.host.diagnose import contains_answer, failure_mode, names_hint, pass_level, repeats_answer, wrong_answers
+from lte_jax.records import Attempt, FailureMode, Origin, PassLevel, Retry, Status
+
+UNDECIDED = [rollout(Status.TIMEOUT), rollout(Status.CRASH), rollout(None)]
+
+
+def never(pairs):
+    return [False] * len(pairs)
+
+
+@pytest.mark.parametrize(
+    ("rollouts", "level"),
+    [
+        ([wrong(), wrong()], PassLevel.NONE),
+        ([wrong(), right()], PassLevel.SOME),
+        ([right(), right()], PassLevel.ALL),
+        ([wrong(), *UNDECIDED], PassLevel.NONE),
+        ([right(), *UNDECIDED], PassLevel.ALL),
+        ([right(), wrong(), *UNDECIDED], PassLevel.SOME),
+        ([rollout(Status.UNPARSABLE), rollout(Status.TOO_LARGE), rollout(Status.NO_ANSWER)], PassLevel.NONE),
+        (UNDECIDED, None),
+        ([], None),
+    ],
+)
+def test_pass_level_is_that_of_the_decided_rollouts(rollouts, level):
+    assert pass_level(rollouts) is level
+
+
+@pytest.mark.parametrize(
+    ("truncated", "mode"),
+    [
+        ([True, True, True], FailureMode.ALL_TRUNCATED),
+        ([True, True, False], FailureMode.SOME_TRUNCATED),
+        ([False, False, True], FailureMode.SOME_TRUNCATED),
+        ([False, False, False], FailureMode.NONE_TRUNCATED),
+    ],
+)
+def test_failure_mode_follows_the_number_of_truncated_rollouts(truncated, mode):
+    assert failure_mode([wrong(truncated=t) for t in truncated]) is mode
+
+
+def test_wrong_answers_are_distinct_and_in_order_of_first_occurrence():
+    assert wrong_answers([wrong("9"), wrong("7"), wrong("9"), wrong("8"), wrong("7")], never) == ("9", "7", "8")
+
+
+def test_only_different_answers_of_finished_rollouts_are_listed():
+    rollouts = [
+        wrong("1", truncated=True),
+        rollout(Status.UNPARSABLE, "2"),
+        rollout(Status.TOO_LARGE, "3"),
+        rollout(Status.NO_ANSWER),
+        rollout(Status.TIMEOUT, "4"),
+        rollout(Status.CRASH, "5"),
+        rollout(Status.BAD_GOLD, "6"),
+        rollout(None),
+        right(),
+        wrong(None),
+        wrong(""),
+        wrong("7"),
+    ]
+    assert wrong_answers(rollouts, never) == ("7",)
+
+
+def test_mathematically_equal_answers_are_listed_once_and_undecided_pairs_stay_apart():
+    verdicts = {("1/2", "0.5"): True, ("1/2", "2/4"): None, ("0.5", "2/4"): None, ("1/2", "3"): False}
+
+    def same_answer(pairs):
+        return [verdicts.get(pair, False) for pair in pairs]
+
+    answers = [wrong("1/2"), wrong("0.5"), wrong("3"), wrong("2/4")]
+    assert wrong_answers(answers, same_answer) == ("1/2", "3", "2/4")
+
+
+def test_equality_is_asked_once_for_all_pairs_and_never_for_one_answer():
+    asked = []
+
+    def same_answer(pairs):
+        asked.append(list(pairs))
+        return never(pairs)
+
+    wrong_answers([wrong("1"), wrong("2"), wrong("1"), wrong("3")], same_answer)
+    wrong_answers([wrong("1"), wrong("1")], same_answer)
+    assert asked == [[("1", "2"), ("1", "3"), ("2", "3")]]
+
+
+def test_rounds_are_told_apart():
+    first = group(wrong("1"), wrong("2"))
+    retry = Retry(first.prompt, 2, Origin.HINTED, FailureMode.NONE_TRUNCATED)
+    second = Attempt(retry, (wrong("3", round=1), wrong("4", round=1)))
+    both = replace(first, attempts=(second,))
+    assert diagnose.last_round(first) == first.initial
+    assert diagnose.last_round(both) == second.rollouts
+    assert [r.verdict.extracted for r in diagnose.all_rollouts(both)] == ["1", "2", "3", "4"]
+
+
+PATTERNS = (r"known to be wrong", r"\b(?:the|this) (?:hint|note)\b")
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [("As The Note says", True), ("these are KNOWN to be wrong", True), ("the notes", False), ("a hint of it", False)],
+)
+def test_a_response_names_the_hint_by_the_patterns(text, named):
+    assert names_hint(text, PATTERNS) is named
+
+
+@pytest.mark.parametrize(("extracted", "repeated"), [("1 / 2", True), ("1/2", True), ("1/23", False), (None, False)])
+def test_a_final_answer_repeats_a_listed_one_as_written(extracted, repeated):
+    assert repeats_answer(wrong(extracted), ("3", "1/2")) is repeated
+
+
+def test_an_ungraded_response_repeats_nothing():
+    assert not repeats_answer(rollout(None), ("3",))
+
+
+@pytest.mark.parametrize(
+    ("text", "contained"),
+    [
+        ("so x = 12, or", True),
+        ("12", True),
+        ("x=12.", True),
+        ("112", False),
+        ("123", False),
+        ("12.5", False),
+        ("0.12", False),
+        ("a12", False),
+        ("(12)", True),
+    ],
+)
+def test_a_listed_answer_stands_in_a_text_as_a_whole_token(text, contained):
+    assert contains_answer(text, ("99", "12")) is contained
+
+
+def test_a_listed_answer_is_no_pattern():
+    assert contains_answer("is (1+x)? no", ("(1+x)?",)) and not contains_answer("1x", ("1+x",))
