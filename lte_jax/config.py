@@ -166,6 +166,8 @@ class VerifyConfig(Section):
 class BenchmarkConfig(Section):
     path: str = setting(..., "JSONL or Parquet file of problems")
     name: str = setting("", "name in tables; empty: the file's stem")
+    samples: int = setting(0, "responses per problem; 0: eval.samples", ge=0)
+    k: tuple[int, ...] = setting((), "Pass@k for these k; empty: eval.k")
 
 
 class EvalConfig(Section):
@@ -181,8 +183,10 @@ class EvalConfig(Section):
 
     @model_validator(mode="after")
     def _k_within_samples(self):
-        if any(k < 1 or k > self.samples for k in self.k):
-            raise ValueError(f"eval.k is {list(self.k)}; each k must lie between 1 and eval.samples = {self.samples}")
+        for entry in (self, *self.benchmarks):
+            samples, ks = entry.samples or self.samples, entry.k or self.k
+            if any(k < 1 or k > samples for k in ks):
+                raise ValueError(f"eval: k = {list(ks)}, but each k must lie between 1 and the {samples} samples")
         return self
 
 
@@ -283,19 +287,18 @@ def build(values: dict, overrides: Sequence[str] = (), where: str = "config") ->
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        lines = [f"{'.'.join(map(str, e['loc'])) or 'config'}: {e['msg']}, got {e['input']!r}" for e in error.errors()]
-        if any(not e["loc"] for e in error.errors()):
-            lines = [e["msg"].removeprefix("Value error, ") for e in error.errors()]
-        raise ConfigError(f"{where}: " + "; ".join(lines)) from None
+        raise ConfigError(f"{where}: " + "; ".join(map(_spelled, error.errors()))) from None
 
 
-def fields(section: type[Section] = Config, prefix: str = "") -> Iterator[tuple[str, Any, str]]:
-    """(dotted name, default, meaning) of every setting."""
-    for name, info in section.model_fields.items():
-        if isinstance(info.annotation, type) and issubclass(info.annotation, Section):
-            yield from fields(info.annotation, f"{prefix}{name}.")
+def fields(section: Section | None = None, prefix: str = "") -> Iterator[tuple[str, Any, str]]:
+    """(dotted name, value, meaning) of every setting; of the defaults where no config is given."""
+    section = Config() if section is None else section
+    for name, info in type(section).model_fields.items():
+        value = getattr(section, name)
+        if isinstance(value, Section):
+            yield from fields(value, f"{prefix}{name}.")
         else:
-            yield f"{prefix}{name}", None if info.is_required() else info.default, info.description or ""
+            yield f"{prefix}{name}", value, info.description or ""
 
 
 def dump(config: Config) -> str:
@@ -335,3 +338,10 @@ def _refuse_unknown(values: dict, section: type[Section], where: str, prefix: st
             if not isinstance(value, dict):
                 raise ConfigError(f"{where}: {prefix}{key} is a section, got {value!r}")
             _refuse_unknown(value, annotation, where, f"{prefix}{key}.")
+
+
+def _spelled(error: dict) -> str:
+    """One line for a pydantic error; our own checks across fields name their fields themselves."""
+    if error["type"] == "value_error":
+        return error["msg"].removeprefix("Value error, ")
+    return f"{'.'.join(map(str, error['loc']))}: {error['msg']}, got {error['input']!r}"

@@ -4,6 +4,7 @@ The pure dict of weights is the only parameter tree; `bind` puts a module around
 nnx.jit takes 34). Norms, softmax and logits are float32 whatever the compute type.
 """
 
+import math
 from functools import lru_cache, partial
 from typing import NamedTuple
 
@@ -52,16 +53,16 @@ class Layer(nnx.Module):
     def project(self, x_BTD, angle_BTH):
         """Rotated queries [B, T, N, H] and keys [B, T, K, H], and values [B, T, K, H]."""
         x = rms_norm(x_BTD, self.attn_norm[...], self.rms_eps)
-        q = rms_norm(_dot("btd,dnh->btnh", x, self.q), self.q_norm[...], self.rms_eps)
-        k = rms_norm(_dot("btd,dkh->btkh", x, self.k), self.k_norm[...], self.rms_eps)
-        return rotate(q, angle_BTH), rotate(k, angle_BTH), _dot("btd,dkh->btkh", x, self.v)
+        q = rms_norm(_dot(x, self.q), self.q_norm[...], self.rms_eps)
+        k = rms_norm(_dot(x, self.k), self.k_norm[...], self.rms_eps)
+        return rotate(q, angle_BTH), rotate(k, angle_BTH), _dot(x, self.v)
 
     def finish(self, x_BTD, attended_BTNH):
         """Adds what attention found, then what the feed-forward makes of it."""
-        x_BTD = x_BTD + _dot("btnh,nhd->btd", attended_BTNH, self.o)
+        x_BTD = x_BTD + _dot(attended_BTNH, self.o, n_in=2)
         x = rms_norm(x_BTD, self.mlp_norm[...], self.rms_eps)
-        x = jax.nn.silu(_dot("btd,df->btf", x, self.gate)) * _dot("btd,df->btf", x, self.up)
-        return x_BTD + _dot("btf,fd->btd", x, self.down)
+        x = jax.nn.silu(_dot(x, self.gate)) * _dot(x, self.up)
+        return x_BTD + _dot(x, self.down)
 
 
 class Qwen3(nnx.Module):
@@ -166,8 +167,13 @@ def write_column(cache_BKSH, update_BKH, position_B):
     return jax.vmap(write_row)(cache_BKSH, update_BKH.astype(cache_BKSH.dtype), position_B)
 
 
-def _dot(equation: str, x, param: nnx.Param):
-    return jnp.einsum(equation, x, param[...].astype(x.dtype))
+def _dot(x_BT, param: nnx.Param, n_in: int = 1):
+    """x [B, T, *in] times a weight [*in, *out], as one product of two matrices: XLA's CPU backward pass adds
+    transposing copies to the same product with three axes (MLP backward 118 ms against 78)."""
+    weight = param[...].astype(x_BT.dtype)
+    d_in = math.prod(weight.shape[:n_in])
+    flat = x_BT.reshape(-1, d_in) @ weight.reshape(d_in, -1)
+    return flat.reshape(*x_BT.shape[:2], *weight.shape[n_in:])
 
 
 @lru_cache

@@ -175,7 +175,7 @@ def accumulate(params: dict, sums, micro: Microbatch, temperature, entropy_weigh
     return jax.tree.map(jnp.add, sums[0], gradients), Tally(**joined)
 
 
-@partial(jax.jit, static_argnames="spec", donate_argnames=("state", "gradients"))
+@partial(jax.jit, static_argnames="spec", donate_argnames="state")
 def apply(state: TrainState, gradients: dict, spec: UpdateSpec):
     """(state after one optimiser step, gradient norm). A non-finite gradient changes nothing but the counters."""
     tx = optimiser(spec.optim, spec.n_updates)

@@ -1,0 +1,211 @@
+"""Checkpoints and models on disk.
+
+The resume rule: a run folder holds the resolved config, the data's hash and checkpoints that fall between steps. The
+same command continues from the newest one. Host state is step, strategy memory and counters; data order, random keys
+and evaluation derive from (seed, step). What was written after the checkpoint is cut and made again, bit for bit on a
+CPU. A changed config or data file is refused, except for steps, logging, evaluation and checkpointing.
+"""
+
+import fcntl
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import orbax.checkpoint as ocp
+import yaml
+from jax.sharding import Mesh
+
+from lte_jax import convert
+from lte_jax.config import Config, ConfigError, MeshConfig, dump
+from lte_jax.device import weights
+from lte_jax.device.arrays import TrainState
+from lte_jax.device.mesh import check_divides, make_mesh, param_shardings
+from lte_jax.device.weights import Architecture
+from lte_jax.host.tokenizer import open_tokenizer
+
+MAY_CHANGE = ("steps", "log", "eval", "checkpoint", "verify", "study")
+CHECKPOINTS, MODEL = "checkpoints", "model"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model on disk, looked at: `load` reads its float32 weights onto the mesh, which a resumed run never needs."""
+
+    arch: Architecture
+    load: Callable[[], dict]
+    stop_ids: tuple[int, ...]  # of config.json and generation_config.json; the tokenizer knows more
+    folder: Path  # with its tokenizer and Hugging Face config
+
+
+def open_model(path: str | Path, mesh: Mesh) -> Model:
+    """Looks at a Hugging Face folder, a run folder (its newest checkpoint) or one checkpoint of a run."""
+    path = Path(path)
+    run, step = _as_checkpoint(path)
+    folder = run / MODEL if run else path
+    if not (folder / "config.json").is_file():
+        raise ConfigError(f"{path}: neither a Hugging Face folder (no config.json) nor a run folder (no checkpoint)")
+    found = convert.read_config(folder)
+    check_divides(found.arch, mesh)
+    if run:
+        load = partial(_restore_params, run, step, found.arch, mesh)
+    else:
+        load = partial(convert.import_params, folder, found.arch, mesh)
+    return Model(found.arch, load, found.stop_ids, folder)
+
+
+def _as_checkpoint(path: Path) -> tuple[Path, int] | tuple[None, None]:
+    """(run folder, step) where the path is a run or one of its checkpoints."""
+    if path.parent.name == CHECKPOINTS and path.name.isdigit() and path.is_dir():
+        return path.parent.parent, int(path.name)
+    steps = [int(p.name) for p in (path / CHECKPOINTS).glob("*") if p.name.isdigit()]
+    return (path, max(steps)) if steps else (None, None)
+
+
+def _restore_params(run: Path, step: int, arch: Architecture, mesh: Mesh) -> dict:
+    shardings = param_shardings(arch, mesh)
+    target = weights.tree(
+        arch,
+        lambda path, row: jax.ShapeDtypeStruct(
+            row.shape(arch), jnp.float32, sharding=weights.leaf(shardings, path)
+        ),
+    )
+    with _manager(run) as manager:
+        return manager.restore(step, args=ocp.args.Composite(params=ocp.args.StandardRestore(target)))["params"]
+
+
+def import_hf(source: Path, run: Path) -> None:
+    """Makes a folder whose checkpoint 0 holds the weights of a Hugging Face folder, float32, beside its tokenizer."""
+    if run.exists() and any(run.iterdir()):
+        raise ConfigError(f"{run}: wanted a new or empty folder, this one holds files")
+    model = open_model(source, make_mesh(MeshConfig()))
+    params = model.load()
+    _copy_model(model.folder, run / MODEL)
+    with _manager(run) as manager:
+        manager.save(0, args=ocp.args.Composite(params=ocp.args.StandardSave(params)))
+
+
+def export_hf(source: Path, target: Path, dtype: str) -> None:
+    """Writes a model as a Hugging Face folder, tokenizer included. `dtype`: bfloat16 or float32."""
+    model = open_model(source, make_mesh(MeshConfig()))
+    convert.export_params(
+        target, model.arch, model.load(), dtype=dtype, config_from=model.folder, stop_ids=model.stop_ids
+    )
+    open_tokenizer(model.folder).save(target)
+
+
+def _copy_model(source: Path, target: Path) -> None:
+    """Tokenizer and configs, not weights; there whole or not at all."""
+    partial_copy = target.with_name(target.name + ".partial")
+    shutil.rmtree(partial_copy, ignore_errors=True)
+    open_tokenizer(source).save(partial_copy)
+    for name in ("config.json", "generation_config.json"):
+        if (source / name).is_file():
+            shutil.copyfile(source / name, partial_copy / name)
+    partial_copy.rename(target)
+
+
+def _manager(run: Path, keep: int | None = None) -> ocp.CheckpointManager:
+    return ocp.CheckpointManager(
+        (run / CHECKPOINTS).absolute(),
+        item_names=("params", "optimiser", "host"),
+        options=ocp.CheckpointManagerOptions(max_to_keep=keep, cleanup_tmp_directories=keep is not None),
+    )
+
+
+class RunFolder:
+    """One run's folder, locked while it is open. Raises ConfigError where another process holds it."""
+
+    def __init__(self, path: str | Path, config: Config, data_hash: str):
+        self.path = Path(path)
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._lock = (self.path / "lock").open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._lock.close()
+            raise ConfigError(f"{self.path}: another process is running here; wait for it or choose another folder")
+        try:
+            self._check_same(config, data_hash)
+            self.manager = _manager(self.path, config.checkpoint.keep)
+        except BaseException:
+            self._lock.close()
+            raise
+
+    def __enter__(self) -> "RunFolder":
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self.manager.wait_until_finished()
+        self.manager.close()
+        self._lock.close()
+
+    def keep_model(self, source: Path) -> None:
+        """Copies tokenizer and configs of the starting model, so that the run folder is a model by itself."""
+        if not (self.path / MODEL).exists():
+            _copy_model(source, self.path / MODEL)
+
+    def save(self, step: int, state: TrainState, host: dict) -> None:
+        """Writes a checkpoint in the background; the newest `checkpoint.keep` stay."""
+        optimiser = state._replace(params={})
+        self.manager.save(
+            step,
+            args=ocp.args.Composite(
+                params=ocp.args.StandardSave(state.params),
+                optimiser=ocp.args.StandardSave(optimiser._asdict()),
+                host=ocp.args.JsonSave({**host, "step": step}),
+            ),
+        )
+
+    def restore(self, target: TrainState) -> tuple[TrainState, dict] | None:
+        """(state, host state) of the newest checkpoint, placed as `target` says; None where there is none."""
+        step = self.manager.latest_step()
+        if step is None:
+            return None
+        found = self.manager.restore(
+            step,
+            args=ocp.args.Composite(
+                params=ocp.args.StandardRestore(target.params),
+                optimiser=ocp.args.StandardRestore(target._replace(params={})._asdict()),
+                host=ocp.args.JsonRestore(),
+            ),
+        )
+        return TrainState(**{**found["optimiser"], "params": found["params"]}), found["host"]
+
+    def _check_same(self, config: Config, data_hash: str) -> None:
+        """Writes config and data hash on the first start; on a later one, refuses other values and names them."""
+        config_path, data_path = self.path / "config.yaml", self.path / "data.json"
+        if (self.path / CHECKPOINTS).exists() and not config_path.is_file():
+            raise ConfigError(f"{self.path}: this is an imported model, not a run; choose another folder")
+        if config_path.is_file() and data_path.is_file():
+            before = yaml.safe_load(config_path.read_text(encoding="utf-8"))
+            changed = sorted(_changes(before, yaml.safe_load(dump(config))))
+            falling = config.optim.schedule != "constant" and before.get("steps") != config.steps
+            if falling:
+                changed.append(f"steps (optim.schedule={config.optim.schedule} depends on it)")
+            if json.loads(data_path.read_text())["sha256"] != data_hash:
+                changed.append("data.train (the file's content)")
+            if changed:
+                raise ConfigError(
+                    f"{self.path}: this run was started with other settings: {', '.join(changed)}. "
+                    "Give it another folder, or restore the old values"
+                )
+        config_path.write_text(dump(config), encoding="utf-8")
+        data_path.write_text(json.dumps({"sha256": data_hash}))
+
+
+def _changes(before: dict, after: dict, prefix: str = "") -> list[str]:
+    found = []
+    for key in before.keys() | after.keys():
+        old, new = before.get(key), after.get(key)
+        if not prefix and key in MAY_CHANGE or old == new:
+            continue
+        if isinstance(old, dict) and isinstance(new, dict):
+            found += _changes(old, new, f"{prefix}{key}.")
+        else:
+            found.append(f"{prefix}{key} ({old!r} -> {new!r})")
+    return found

@@ -1,0 +1,193 @@
+"""The `lte` command: parse, call, print. Each command imports what it needs, so that `lte --help` is instant."""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+app = typer.Typer(
+    help="LTE: reinforcement learning with verifiable rewards that learns from its own failed attempts.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+Overrides = Annotated[Optional[list[str]], typer.Argument(help="section.key=value, any number of them")]
+ConfigFile = Annotated[Path, typer.Argument(help="YAML file, such as configs/quickstart.yaml")]
+Json = Annotated[bool, typer.Option("--json", help="print one JSON object on standard output and nothing else there")]
+
+
+@app.command()
+def train(config: ConfigFile, overrides: Overrides = None, run: Annotated[Path, typer.Option(help="run folder")] = Path("runs/train")):
+    """Trains; the same command continues a stopped run."""
+    from lte_jax import config as settings
+
+    with _clear_errors():
+        resolved = settings.load(config, overrides or [])
+        with _verifier(resolved) as verifier:
+            from lte_jax.report.live import Live
+            from lte_jax.train import train as run_training
+
+            run_training(resolved, run, verifier, Live(every=resolved.log.every))
+
+
+@app.command()
+def eval(
+    model: Annotated[str, typer.Argument(help="Hugging Face folder, run folder or checkpoint")],
+    benchmarks: Annotated[list[Path], typer.Option(help="problem file; may be given several times")],
+    overrides: Overrides = None,
+    config: Annotated[Optional[Path], typer.Option(help="YAML file for prompts and sampling")] = None,
+    output: Annotated[Optional[Path], typer.Option(help="JSONL file for one row per problem")] = None,
+    as_json: Json = False,
+):
+    """Prints Pass@1 and unbiased Pass@k for each file."""
+    with _clear_errors():
+        files = [{"path": str(path)} for path in benchmarks]
+        resolved = _for_model(model, config, overrides, {"benchmarks": files})
+        with _verifier(resolved) as verifier:
+            from lte_jax.evaluate import evaluate, open_benchmarks
+            from lte_jax.session import open_session
+
+            session = open_session(resolved, verifier, _to_stderr)
+            opened = open_benchmarks(session, _to_stderr)
+            session.engine.load(session.model.load())
+            metrics, rows = evaluate(session, opened)
+        if output:
+            output.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+        if as_json:
+            print(json.dumps({"model": model, "benchmarks": metrics}))
+        else:
+            for name, values in metrics.items():
+                print(name)
+                for key, value in values.items():
+                    print(f"  {key:16} {value:.4f}" if isinstance(value, float) else f"  {key:16} {value}")
+
+
+@app.command()
+def generate(
+    model: Annotated[str, typer.Argument(help="Hugging Face folder, run folder or checkpoint")],
+    overrides: Overrides = None,
+    prompt: Annotated[Optional[str], typer.Option(help="one problem")] = None,
+    file: Annotated[Optional[Path], typer.Option(help="problem file (JSONL or Parquet)")] = None,
+    n: Annotated[int, typer.Option(help="responses per problem", min=1)] = 1,
+    config: Annotated[Optional[Path], typer.Option(help="YAML file for prompts and sampling")] = None,
+):
+    """Samples responses; a prompt's as text, a file's as JSON lines, as they finish."""
+    with _clear_errors():
+        if (prompt is None) == (file is None):
+            raise ValueError("wanted exactly one of --prompt TEXT and --file FILE")
+        resolved = _for_model(model, config, overrides, {})
+        with _verifier(resolved) as verifier:
+            from lte_jax.generate import generate as draw
+            from lte_jax.host.problems import load_problems
+            from lte_jax.records import Problem
+            from lte_jax.session import open_session
+
+            session = open_session(resolved, verifier, _to_stderr)
+            problems = load_problems(file) if file else [Problem("prompt", prompt, "")]
+            session.engine.load(session.model.load())
+            for row in draw(session, problems, n):
+                print(json.dumps(row, ensure_ascii=False) if file else row["response"], flush=True)
+
+
+@app.command()
+def verify(
+    file: Annotated[Path, typer.Argument(help="JSONL with gold and prediction")],
+    output: Annotated[Path, typer.Option(help="JSONL with correct, status and extracted, in order")],
+    workers: Annotated[int, typer.Option(help="worker processes", min=1)] = 2,
+    timeout_s: Annotated[float, typer.Option(help="seconds per comparison")] = 2.0,
+    as_json: Json = False,
+):
+    """Grades lines of {gold, prediction}."""
+    with _clear_errors():
+        from lte_jax.host.verify.files import verify_file
+
+        summary = verify_file(file, output, workers=workers, timeout_s=timeout_s)
+        if as_json:
+            print(json.dumps(summary))
+        else:
+            print(f"{summary['correct']} of {summary['n']} correct in {summary['seconds']:.1f} s -> {output}")
+            print("  ".join(f"{status} {n}" for status, n in summary["by_status"].items()))
+
+
+@app.command()
+def config(file: Annotated[Optional[Path], typer.Argument(help="YAML file; its values are shown")] = None, overrides: Overrides = None):
+    """Prints every setting with its default, or a file's value, and its meaning."""
+    from lte_jax import config as settings
+
+    with _clear_errors():
+        shown = settings.load(file, overrides or []) if file else settings.build({}, overrides or [])
+        for name, value, meaning in settings.fields(shown):
+            value = value.model_dump() if hasattr(value, "model_dump") else value
+            print(f"{name} = {json.dumps(value, ensure_ascii=False, default=lambda item: item.model_dump())}\n    {meaning}")
+
+
+@app.command("import-hf")
+def import_hf(
+    source: Annotated[Path, typer.Argument(help="Hugging Face folder")],
+    run: Annotated[Path, typer.Argument(help="run folder to make: its checkpoint 0 holds the weights")],
+):
+    """Converts a Hugging Face folder into a checkpoint."""
+    with _clear_errors():
+        from lte_jax.checkpoint import import_hf as convert
+
+        convert(source, run)
+        print(f"{source} -> {run}")
+
+
+@app.command("export-hf")
+def export_hf(
+    model: Annotated[Path, typer.Argument(help="run folder or checkpoint")],
+    target: Annotated[Path, typer.Argument(help="folder to make")],
+    dtype: Annotated[str, typer.Option(help="bfloat16 or float32")] = "bfloat16",
+):
+    """Writes a Hugging Face folder that transformers loads, tokenizer included."""
+    with _clear_errors():
+        from lte_jax.checkpoint import export_hf as convert
+
+        convert(model, target, dtype)
+        print(f"{model} -> {target}")
+
+
+@contextmanager
+def _clear_errors() -> Iterator[None]:
+    """Mistakes of input become one line and exit code 2; everything else keeps its stack trace."""
+    try:
+        yield
+    except (ValueError, FileNotFoundError) as error:
+        if type(error).__module__.startswith("lte_jax") or type(error) in (ValueError, FileNotFoundError):
+            print(f"error: {error}", file=sys.stderr)
+            raise typer.Exit(2) from None
+        raise
+
+
+def _verifier(config):
+    """Starts the verifier's workers: before jax is imported, since a process with jax may not be forked."""
+    from lte_jax.host.verify import Verifier
+
+    settings = config.verify
+    return Verifier(settings.workers, settings.timeout_s, settings.memory_mb, settings.batch_timeout_s)
+
+
+def _for_model(model: str, config: Path | None, overrides, evaluation: dict):
+    """The config of an evaluation: a file's, else the run's own, else the defaults."""
+    from lte_jax import config as settings
+
+    own = Path(model) / "config.yaml"
+    base = settings.load(config or own) if config or own.is_file() else settings.Config()
+    values = base.model_dump()
+    values["model"]["path"] = model
+    values["eval"] |= evaluation
+    return settings.build(values, overrides or [], where=str(config or "command line"))
+
+
+def _to_stderr(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+if __name__ == "__main__":
+    app()

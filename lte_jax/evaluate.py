@@ -1,0 +1,110 @@
+"""Pass@1 and unbiased Pass@k over problem files, with samples, temperature and top-p of their own."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lte_jax.records import Origin, Problem, Prompt
+from lte_jax.rollout import EVALUATE, Request
+from lte_jax.session import Session, open_problems, with_prompts
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """A problem file, read and turned into prompts."""
+
+    name: str
+    problems: tuple[tuple[Problem, Prompt], ...]
+    samples: int
+    k: tuple[int, ...]
+
+
+def open_benchmarks(session: Session, say: Callable[[str], None] = print) -> list[Benchmark]:
+    """The files of `eval.benchmarks`, cut to `eval.limit` problems."""
+    config, benchmarks = session.config.eval, []
+    for entry in config.benchmarks:
+        problems = tuple(with_prompts(session, open_problems(entry.path, say)[: config.limit or None]))
+        name = entry.name or Path(entry.path).stem
+        benchmarks.append(Benchmark(name, problems, entry.samples or config.samples, entry.k or config.k))
+    names = [benchmark.name for benchmark in benchmarks]
+    if len(set(names)) < len(names):
+        raise ValueError(f"eval.benchmarks: names must differ, got {names}; set `name`")
+    return benchmarks
+
+
+def evaluate(
+    session: Session, benchmarks: Sequence[Benchmark], progress: Callable[[int, int], None] = lambda n_done, n_total: None
+) -> tuple[dict[str, dict[str, float]], list[dict]]:
+    """(metrics by benchmark, one row per problem). The engine must hold the weights.
+
+    The random keys depend on the seed and the place in the file, not on the step: every evaluation draws alike.
+    """
+    metrics: dict[str, dict[str, float]] = {}
+    rows: list[dict] = []
+    n_total = sum(len(benchmark.problems) * benchmark.samples for benchmark in benchmarks)
+    n_done = 0
+    for place, benchmark in enumerate(benchmarks):
+        found = _rows(session, benchmark, place, lambda n: progress(n_done + n, n_total))
+        n_done += len(benchmark.problems) * benchmark.samples
+        metrics[benchmark.name] = summary(found, benchmark.k)
+        rows += found
+    return metrics, rows
+
+
+def _rows(session: Session, benchmark: Benchmark, stream: int, drawn: Callable[[int], None]) -> list[dict]:
+    samples = benchmark.samples
+    owners = [(i, j) for i in range(len(benchmark.problems)) for j in range(samples)]
+    requests = [
+        Request(benchmark.problems[i][1], (session.config.seed, EVALUATE, 0, i, stream, j)) for i, j in owners
+    ]
+    rollouts: list = [None] * len(requests)
+    for n, (place, response) in enumerate(session.engine.generate(requests, session.evaluation_sampling()), start=1):
+        i, j = owners[place]
+        rollouts[place] = session.judge.rollout(response, benchmark.problems[i][1], Origin.PLAIN, 0, j)
+        drawn(n)
+    graded = session.judge.grade([(benchmark.problems[i][0].answer, r) for (i, _), r in zip(owners, rollouts)])
+    rows = []
+    for i, (problem, _) in enumerate(benchmark.problems):
+        own = graded[i * samples : (i + 1) * samples]
+        rows.append(
+            {
+                "benchmark": benchmark.name,
+                "id": problem.id,
+                "answer": problem.answer,
+                "n_samples": samples,
+                "n_correct": sum(r.correct for r in own),
+                "n_truncated": sum(r.truncated for r in own),
+                "n_undecided": sum(not r.decided for r in own),
+                "n_tokens": sum(len(r.tokens) for r in own),
+                "extracted": [r.verdict.extracted for r in own],
+                "correct": [r.correct for r in own],
+                "responses": [r.text for r in own],
+            }
+        )
+    return rows
+
+
+def summary(rows: Sequence[dict], ks: Sequence[int]) -> dict[str, float]:
+    """Means over problems. A response without a verdict counts as wrong, and is counted."""
+    n_samples = sum(row["n_samples"] for row in rows)
+    return {
+        "n_problems": len(rows),
+        "n_samples": rows[0]["n_samples"],
+        "pass_at_1": _mean(pass_at_k(row["n_samples"], row["n_correct"], 1) for row in rows),
+        **{f"pass_at_{k}": _mean(pass_at_k(row["n_samples"], row["n_correct"], k) for row in rows) for k in ks},
+        "none_pass_frac": _mean(row["n_correct"] == 0 for row in rows),
+        "truncated_frac": sum(row["n_truncated"] for row in rows) / n_samples,
+        "length_mean": sum(row["n_tokens"] for row in rows) / n_samples,
+        "n_undecided": sum(row["n_undecided"] for row in rows),
+    }
+
+
+def pass_at_k(n: int, c: int, k: int) -> float:
+    """1 - C(n - c, k) / C(n, k): unbiased from n samples of which c are correct (arXiv 2107.03374)."""
+    return 1.0 - math.comb(n - c, k) / math.comb(n, k)
+
+
+def _mean(values) -> float:
+    values = list(values)
+    return sum(values) / len(values)

@@ -1,0 +1,108 @@
+"""The text side of a run folder: metrics as one JSONL file per checkpoint interval, rollouts as one per step.
+
+A resumed run cuts what was written after its checkpoint: files are named by the first step that they hold.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from lte_jax.records import Group, Rollout
+
+
+class RunFiles:
+    """Writer of one run's metrics, rollouts and evaluations."""
+
+    def __init__(self, run: Path):
+        self.run = run
+        for name in ("metrics", "rollouts", "eval"):
+            (run / name).mkdir(parents=True, exist_ok=True)
+        self.interval = 0
+
+    def start_interval(self, step: int) -> None:
+        """From here, metrics go to a new file: called at the start and after every checkpoint."""
+        self.interval = step
+
+    def cut(self, step: int) -> None:
+        """Removes what belongs to `step` and later."""
+        for name in ("metrics", "rollouts", "eval"):
+            for path in (self.run / name).glob("*.jsonl"):
+                if int(path.stem) >= step:
+                    path.unlink()
+
+    def write_metrics(self, row: dict[str, Any]) -> None:
+        _append(self.run / "metrics" / f"{self.interval:06d}.jsonl", [row])
+
+    def write_rollouts(self, step: int, groups: Sequence[Group]) -> None:
+        _append(self.run / "rollouts" / f"{step:06d}.jsonl", [group_row(group) for group in groups])
+
+    def write_evaluation(self, step: int, rows: Sequence[dict]) -> None:
+        _append(self.run / "eval" / f"{step:06d}.jsonl", rows)
+
+
+def read_metrics(run: Path) -> list[dict]:
+    """Every row of a run, by step; a row that a kill left half-written is passed over."""
+    return sorted(_read_all(run / "metrics"), key=lambda row: row["step"])
+
+
+def read_rollouts(run: Path, from_step: int = 0) -> Iterator[dict]:
+    """The groups of a run's steps, as `group_row` writes them."""
+    return _read_all(run / "rollouts", from_step)
+
+
+def group_row(group: Group) -> dict:
+    """A group as one JSON object: problem, plain prompt, members, and each further round with its hint."""
+    members = {id(rollout) for rollout in group.members}
+    return {
+        "step": group.step,
+        "group": group.index,
+        "id": group.problem.id,
+        "problem": group.problem.text,
+        "answer": group.problem.answer,
+        "prompt": group.prompt.text,
+        "advantages": list(group.advantages),
+        "rollouts": [rollout_row(r, id(r) in members) for r in group.initial],
+        "attempts": [
+            {
+                "origin": attempt.retry.origin,
+                "mode": attempt.retry.mode,
+                "listed": list(attempt.retry.answers),
+                "prompt": attempt.retry.prompt.text,
+                "rollouts": [rollout_row(r, id(r) in members) for r in attempt.rollouts],
+            }
+            for attempt in group.attempts
+        ],
+    }
+
+
+def rollout_row(rollout: Rollout, trained: bool) -> dict:
+    verdict = rollout.verdict
+    return {
+        "origin": rollout.origin,
+        "round": rollout.round,
+        "index": rollout.index,
+        "member": trained,
+        "response": rollout.text,
+        "tokens": len(rollout.tokens),
+        "truncated": rollout.truncated,
+        "correct": verdict.correct,
+        "status": verdict.status,
+        "extracted": verdict.extracted,
+        "rule": verdict.rule,
+        "logp_sum": round(float(sum(rollout.behaviour_logp)), 4),
+    }
+
+
+def _append(path: Path, rows: Sequence[dict]) -> None:
+    with path.open("a", encoding="utf-8") as file:
+        file.writelines(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
+
+
+def _read_all(folder: Path, from_step: int = 0) -> Iterator[dict]:
+    for path in sorted(folder.glob("*.jsonl")):
+        if int(path.stem) < from_step:
+            continue
+        for line in path.read_text(encoding="utf-8").splitlines():
+            if line.endswith("}"):
+                yield json.loads(line)

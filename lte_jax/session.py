@@ -1,0 +1,76 @@
+"""What train, evaluate and generate share: an opened model with its tokenizer, prompts, engine and verifier."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jax.sharding import Mesh
+
+from lte_jax.checkpoint import Model, open_model
+from lte_jax.config import Config, ConfigError
+from lte_jax.device.mesh import make_mesh
+from lte_jax.host.problems import ProblemError, load_problems
+from lte_jax.host.prompts import PromptBuilder
+from lte_jax.host.tokenizer import Tokenizer, open_tokenizer
+from lte_jax.host.verify import Verifier, check_gold
+from lte_jax.records import Problem, Prompt
+from lte_jax.rollout import Engine, Judge, Sampling, device_kind
+
+
+@dataclass(frozen=True)
+class Session:
+    """Everything that turns prompts into graded rollouts."""
+
+    config: Config
+    mesh: Mesh
+    model: Model
+    tokenizer: Tokenizer
+    prompts: PromptBuilder
+    engine: Engine
+    judge: Judge
+    verifier: Verifier
+
+    def sampling(self) -> Sampling:
+        sample = self.config.sample
+        return Sampling(sample.temperature, sample.top_p, sample.top_k, sample.response_budget)
+
+    def evaluation_sampling(self) -> Sampling:
+        ours = self.config.eval
+        budget = ours.response_budget or self.config.sample.response_budget
+        return Sampling(ours.temperature, ours.top_p, ours.top_k, budget)
+
+
+def open_session(config: Config, verifier: Verifier, say: Callable[[str], None] = print) -> Session:
+    """Opens `model.path` on the mesh. Says what stops a response, since a wrong stop id is the field's quietest bug."""
+    if not config.model.path:
+        raise ConfigError("model.path is empty: wanted a Hugging Face folder or a run folder (model.path=FOLDER)")
+    mesh = make_mesh(config.mesh)
+    model = open_model(config.model.path, mesh)
+    tokenizer = open_tokenizer(model.folder)
+    if tokenizer.vocab_size > model.arch.vocab_size:
+        raise ConfigError(
+            f"{model.folder}: the tokenizer has {tokenizer.vocab_size} tokens, the model only {model.arch.vocab_size}"
+        )
+    stop_ids = sorted({*model.stop_ids, *tokenizer.stop_ids})
+    say(f"devices: {device_kind()}, mesh {dict(mesh.shape)}")
+    say(f"model: {config.model.path}, {model.arch.n_layers} layers, vocabulary {model.arch.vocab_size}")
+    say(f"stop ids: {', '.join(f'{i} {tokenizer.spelling(i)!r}' for i in stop_ids)}")
+    longest = max(config.prompt.budget, config.prompt.hinted_budget)
+    engine = Engine(model.arch, config.model, config.engine, mesh, stop_ids, longest)
+    judge = Judge(tokenizer.decode, verifier.grade_many)
+    return Session(config, mesh, model, tokenizer, PromptBuilder(config.prompt, tokenizer), engine, judge, verifier)
+
+
+def open_problems(path: str | Path, say: Callable[[str], None] = print) -> list[Problem]:
+    """Loads problems and refuses references that the verifier cannot read, each with its reason."""
+    problems = load_problems(path)
+    bad = [f"{p.id} ({reason})" for p in problems if (reason := check_gold(p.answer))]
+    if bad:
+        raise ProblemError(f"{path}: the verifier cannot read {len(bad)} answers: {'; '.join(bad[:5])}")
+    say(f"problems: {path}, {len(problems)} rows")
+    return problems
+
+
+def with_prompts(session: Session, problems: Sequence[Problem]) -> list[tuple[Problem, Prompt]]:
+    """Each problem with its plain prompt; one that passes its budget is refused here, before anything is sampled."""
+    return [(problem, session.prompts.plain(problem)) for problem in problems]

@@ -1,0 +1,230 @@
+"""The training loop. It reads like the method: sample, verify, retry, mix, then update on the plain prompt."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from lte_jax.boundary import Packed, fetch, pack, tally_metrics
+from lte_jax.checkpoint import RunFolder
+from lte_jax.config import Config, ConfigError
+from lte_jax.device.arrays import TrainState
+from lte_jax.device.update import UpdateSpec, abstract_state, initial_state, learning_rate, update
+from lte_jax.evaluate import Benchmark, evaluate, open_benchmarks
+from lte_jax.host.advantage import with_advantages
+from lte_jax.host.explore import Strategy, make_strategy
+from lte_jax.host.metrics import group_metrics
+from lte_jax.host.problems import file_hash, take
+from lte_jax.host.verify import Verifier
+from lte_jax.records import Group, Status, Verdict
+from lte_jax.report.files import RunFiles, read_rollouts
+from lte_jax.report.live import Live
+from lte_jax.session import Session, open_problems, open_session, with_prompts
+
+
+class NonFiniteError(RuntimeError):
+    """Too many updates in a row had gradients that are not finite; the batch is on disk."""
+
+
+def train(config: Config, run: str | Path, verifier: Verifier, live: Live) -> dict:
+    """Trains, or continues, the run in folder `run`; returns the last evaluation's metrics by benchmark.
+
+    `verifier` must have been started before this module was imported: its workers may not fork a process with jax.
+    """
+    if not config.data.train:
+        raise ConfigError("data.train is empty: wanted a JSONL or Parquet file of problems (data.train=FILE)")
+    if config.sample.top_p < 1 or config.sample.top_k:
+        live.warn("sample.top_p or top_k cuts the distribution: tokens of negative advantage are clipped from the start")
+    session = open_session(config, verifier, live.say)
+    problems = with_prompts(session, open_problems(config.data.train, live.say))
+    benchmarks = open_benchmarks(session, live.say) if config.eval.every else []
+    with RunFolder(run, config, file_hash(config.data.train)) as folder:
+        folder.keep_model(session.model.folder)
+        return _Trainer(session, problems, benchmarks, folder, live).run()
+
+
+class _Trainer:
+    """The loop's state: what is on the device, the strategy's memory, and where the run stands."""
+
+    def __init__(self, session: Session, problems, benchmarks: Sequence[Benchmark], folder: RunFolder, live: Live):
+        self.session, self.config, self.live = session, session.config, live
+        self.problems, self.benchmarks, self.folder = problems, benchmarks, folder
+        self.files = RunFiles(folder.path)
+        self.strategy: Strategy = make_strategy(self.config, session.prompts, session.verifier.same_answer)
+        per_step = self.config.problems_per_step // self.config.optim.problems_per_update
+        config, arch = self.config, session.model.arch
+        self.spec = UpdateSpec(
+            arch, config.model, config.loss, config.optim, config.steps * per_step, session.mesh
+        )
+        self.state, self.step, self.memory, self.n_skipped = self._start()
+
+    def _start(self) -> tuple[TrainState, int, dict, int]:
+        """A fresh state, or the newest checkpoint's; what was written after it is cut, its verdicts kept for replay."""
+        found = self.folder.restore(abstract_state(self.spec))
+        if found is None:
+            state = initial_state(self.spec, self.session.model.load())
+            host = {"step": 0, "memory": {}, "n_skipped": 0}
+        else:
+            state, host = found
+            self.live.say(f"continuing {self.folder.path} at step {host['step']}")
+        step = host["step"]
+        recorded = _recorded_verdicts(self.folder.path, step)
+        self.judge = replace(self.session.judge, verify=_replaying(recorded, self.session.judge.verify))
+        self.files.cut(step)
+        self.files.start_interval(step)
+        return state, step, host["memory"], host["n_skipped"]
+
+    def run(self) -> dict:
+        evaluation: dict = {}
+        while True:
+            is_last = self.step == self.config.steps
+            if self.benchmarks and (is_last or self.step % self.config.eval.every == 0):
+                evaluation = self._evaluate()
+            if is_last:
+                break
+            self._take_step()
+            if self.step % self.config.checkpoint.every == 0 or self.step == self.config.steps:
+                self._checkpoint()
+        self.live.finish(self.folder.path, evaluation)
+        return evaluation
+
+    def _take_step(self) -> None:
+        config, engine, step, start = self.config, self.session.engine, self.step, time.perf_counter()
+        taken = take(self.problems, config.seed, step, config.problems_per_step)
+        self.live.phase(step, "sample")
+        with engine.meter.phase("weights"):
+            engine.load(self.state.params)
+        groups = engine.collect(
+            taken,
+            self.session.sampling(),
+            config.sample.group_size,
+            self.strategy,
+            self.memory,
+            self.judge,
+            config.seed,
+            step,
+        )
+        engine.unload()
+        groups = [with_advantages(group, config.advantage) for group in groups]
+        self.memory = self.strategy.observe(self.memory, groups)
+        self.live.phase(step, "update")
+        with engine.meter.phase("update"):
+            updates = self._update(groups)
+        if config.log.rollouts:
+            self.files.write_rollouts(step, groups)
+        row = {"step": step, **group_metrics(groups, config), **updates, **self._times(time.perf_counter() - start)}
+        self.files.write_metrics(row)
+        self.live.step(step, config.steps, row, groups)
+        self.step += 1
+
+    def _update(self, groups: Sequence[Group]) -> dict[str, float]:
+        """Deals whole groups to updates; advantages and behaviour log-probs stay fixed within the step."""
+        config, found = self.config, []
+        for part in deal(groups, config.optim.problems_per_update, config.seed, self.step):
+            packed = pack(part, config, self.session.mesh)
+            if not packed.microbatches:
+                self.n_skipped += 1
+                continue
+            rate = float(learning_rate(config.optim, self.spec.n_updates)(int(fetch(self.state.n_updates))))
+            self.state, tally, norm = update(
+                self.state,
+                packed.microbatches,
+                np.float32(config.sample.temperature),
+                np.float32(config.loss.entropy_coef / packed.n_tokens),
+                self.spec,
+            )
+            found.append({**tally_metrics(tally), "update/grad_norm": float(norm), "update/learning_rate": rate})
+            self._stop_if_not_finite(packed)
+        mismatch = {key: value for key, value in (found[0] if found else {}).items() if key.startswith("mismatch/")}
+        return {
+            **combine(found),
+            **mismatch,  # of the first update alone: later ones have moved on purpose
+            "update/n_updates": len(found),
+            "update/n_skipped_total": self.n_skipped,
+            "update/n_nonfinite_total": int(fetch(self.state.n_nonfinite)),
+        }
+
+    def _stop_if_not_finite(self, packed: Packed) -> None:
+        if int(fetch(self.state.n_nonfinite_in_row)) < self.config.optim.max_nonfinite:
+            return
+        path = self.folder.path / f"nonfinite-{self.step:06d}.npz"
+        arrays = {
+            f"{index}/{name}": value
+            for index, micro in enumerate(packed.microbatches)
+            for name, value in fetch(micro)._asdict().items()
+        }
+        np.savez(path, **arrays)
+        raise NonFiniteError(
+            f"step {self.step}: {self.config.optim.max_nonfinite} updates in a row had gradients that are not finite; "
+            f"the last batch is in {path}"
+        )
+
+    def _times(self, total_s: float) -> dict[str, float]:
+        """Seconds and tokens/s by phase; sampling is everything between weights and the last harvest."""
+        seconds, counts = self.session.engine.meter.take()
+        sample_s = sum(seconds.get(name, 0.0) for name in ("weights", "prefill", "decode"))
+        metrics = {f"time/{name}_s": round(value, 4) for name, value in seconds.items()}
+        tokens, slot_steps = counts.get("tokens", 0), counts.get("slot_steps", 0)
+        return {
+            **metrics,
+            "time/sample_s": round(sample_s, 4),
+            "time/step_s": round(total_s, 4),
+            "speed/sample_tokens_per_s": tokens / sample_s,
+            "speed/slot_use_frac": tokens / slot_steps,
+        }
+
+    def _evaluate(self) -> dict:
+        self.live.phase(self.step, "evaluate")
+        self.session.engine.load(self.state.params)
+        metrics, rows = evaluate(self.session, self.benchmarks, self.live.progress)
+        self.session.engine.unload()
+        self.session.engine.meter.take()
+        self.files.write_evaluation(self.step, [{"step": self.step, "metrics": metrics}, *rows])
+        self.live.evaluation(self.step, metrics)
+        return metrics
+
+    def _checkpoint(self) -> None:
+        self.live.phase(self.step, "checkpoint")
+        self.folder.save(self.step, self.state, {"memory": self.memory, "n_skipped": self.n_skipped})
+        self.files.start_interval(self.step)
+
+
+def deal(groups: Sequence[Group], per_update: int, seed: int, step: int) -> list[list[Group]]:
+    """Whole groups, in an order drawn from (seed, step), cut into updates before anything is filtered."""
+    order = np.random.default_rng([seed, step, *b"deal"]).permutation(len(groups))
+    return [[groups[i] for i in order[start : start + per_update]] for start in range(0, len(groups), per_update)]
+
+
+def combine(rows: Sequence[dict[str, float]]) -> dict[str, float]:
+    """One row for a step's updates: maxima of the maxima, means of the rest, each over the updates that have it."""
+    keys = dict.fromkeys(key for row in rows for key in row)
+    values = {key: [row[key] for row in rows if key in row] for key in keys}
+    return {key: max(v) if key.endswith(("_max", "max_abs")) else sum(v) / len(v) for key, v in values.items()}
+
+
+def _recorded_verdicts(run: Path, step: int) -> dict[tuple[str, str], Verdict]:
+    """Verdicts that were written after the checkpoint: a repeated step must not depend on the clock again."""
+    recorded = {}
+    for group in read_rollouts(run, from_step=step):
+        for row in [*group["rollouts"], *(r for attempt in group["attempts"] for r in attempt["rollouts"])]:
+            status = Status(row["status"])
+            recorded[group["answer"], row["response"], row["truncated"]] = Verdict(
+                row["correct"], status, group["answer"], row["extracted"], row["rule"]
+            )
+    return recorded
+
+
+def _replaying(recorded: dict, verify):
+    """A grader that answers from recorded verdicts where it can."""
+    if not recorded:
+        return verify
+
+    def grade(items):
+        unknown = [item for item in items if item not in recorded]
+        fresh = dict(zip(unknown, verify(unknown), strict=True)) if unknown else {}
+        return [recorded.get(item) or fresh[item] for item in items]
+
+    return grade
+
