@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# The main job on the built-in task, from nothing, on a CPU: about 10 minutes on 2 cores after the installation.
+#
+#   bash launch/quickstart.sh [section.key=value ...]
+#
+# Makes .venv, warms up a tiny base model, trains it with grpo, extra, lte and the control lte-random on three seeds
+# each, and writes runs/quickstart: summary.json, curves.png, one folder per run. Started again, it continues.
+set -euo pipefail
+source "$(dirname "$0")/venv.sh"
+ensure_venv report
+exec .venv/bin/lte study configs/quickstart.yaml --run runs/quickstart "$@"

@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# The tests, from nothing: about 10 minutes on 2 cores after the installation.
+#
+#   bash launch/test.sh [pytest arguments]
+#
+# With CI=true, CPU torch is installed too and a parity test that skips is a failure; to have the parity tests
+# elsewhere: .venv/bin/pip install -e '.[parity]'. Tests marked slow run with `bash launch/test.sh -m slow`.
+set -euo pipefail
+source "$(dirname "$0")/venv.sh"
+extras=test,report
+[ "${CI:-}" = true ] && extras=test,report,parity
+ensure_venv "$extras"
+exec .venv/bin/python -m pytest "$@"

@@ -1,0 +1,38 @@
+# Sourced by quickstart.sh and test.sh: makes .venv in the checkout and installs lte_jax into it, once.
+#
+#   PYTHON   interpreter to use (default: the first of python3.12, python3.11, python3.13, python3 that is 3.11 to 3.13)
+#   EXTRAS   extras to install, comma-separated
+#
+# The CPU build of jax is what a bare `jax` brings. For an accelerator, install its build into .venv afterwards
+# (README.md, "Accelerators"); the scripts leave it alone.
+
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+find_python() {
+  local candidate
+  for candidate in "${PYTHON:-}" python3.12 python3.11 python3.13 python3; do
+    [ -n "$candidate" ] || continue
+    if "$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null; then
+      echo "$candidate"
+      return
+    fi
+  done
+  echo "error: wanted Python 3.11, 3.12 or 3.13 on the PATH (or PYTHON=/path/to/python), found none" >&2
+  return 1
+}
+
+ensure_venv() {
+  local extras="$1" python stamp
+  if [ ! -x .venv/bin/python ]; then
+    python="$(find_python)"
+    echo "making .venv with $("$python" --version)"
+    "$python" -m venv .venv
+  fi
+  # The stamp names what was installed, so that a second run, or the other script, installs only what is new.
+  stamp=".venv/installed-$extras-$(sha256sum setup.py | cut -c1-16)"
+  if [ ! -e "$stamp" ]; then
+    echo "installing lte_jax[$extras] into .venv (some minutes the first time)"
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[$extras]"
+    touch "$stamp"
+  fi
+}

@@ -1,0 +1,90 @@
+"""Every attention implementation equals the reference, cached decoding equals whole sequences, nothing looks ahead."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny
+
+from lte_jax.device import qwen3
+from lte_jax.device.attention import cached_attention, causal_attention, resolve
+
+B, T, N, K, H = 3, 9, 4, 2, 6
+
+
+def heads(dtype="float32"):
+    rng = np.random.default_rng(0)
+    return tuple(rng.standard_normal((B, T, n, H)).astype(jnp.dtype(dtype)) for n in (N, K, K))
+
+
+def by_hand(q_BTNH, k_BTKH, v_BTKH):
+    """One query, one head at a time, in float64."""
+    q, k, v = (np.asarray(x, np.float64) for x in (q_BTNH, k_BTKH, v_BTKH))
+    out = np.zeros(q.shape)
+    for row, t, head in np.ndindex(B, T, N):
+        shared = head // (N // K)  # neighbouring query heads share a key and value head
+        scores = k[row, : t + 1, shared] @ q[row, t, head] / np.sqrt(H)
+        weights = np.exp(scores - scores.max())
+        out[row, t, head] = weights @ v[row, : t + 1, shared] / weights.sum()
+    return out
+
+
+@pytest.mark.parametrize("impl", ["reference", "xla", "auto"])
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("bfloat16", 3e-2)])
+def test_every_implementation_equals_one_query_at_a_time(impl, dtype, tolerance):
+    q, k, v = heads(dtype)
+    ours = jax.jit(causal_attention, static_argnums=3)(q, k, v, impl)
+    assert ours.dtype == dtype
+    np.testing.assert_allclose(np.float32(ours), by_hand(q, k, v), atol=tolerance, rtol=tolerance)
+
+
+def test_gradients_equal_the_references():
+    def gradient(impl):
+        value = lambda *qkv: jnp.cos(3 * causal_attention(*qkv, impl)).sum()  # noqa: E731
+        return jax.jit(jax.grad(value, argnums=(0, 1, 2)))(*heads())
+
+    for ours, reference in zip(gradient("xla"), gradient("reference"), strict=True):
+        np.testing.assert_allclose(ours, reference, atol=1e-5)
+
+
+def test_cached_attention_is_the_causal_row_of_each_length_whatever_lies_behind():
+    q, k, v = heads()
+    length_B = np.array([1, 4, T])
+    last = np.arange(B), length_B - 1
+    behind = np.arange(T)[None, :, None, None] >= length_B[:, None, None, None]
+    k_BKSH, v_BKSH = (np.where(behind, np.float32(1e9), x).swapaxes(1, 2) for x in (k, v))
+    ours = cached_attention(q[last], k_BKSH, v_BKSH, length_B)
+    np.testing.assert_allclose(ours, by_hand(q, k, v)[last], atol=1e-5)
+
+
+@pytest.mark.parametrize("impl", ["reference", "xla"])
+@pytest.mark.parametrize("scan", [True, False])
+def test_no_logit_depends_on_a_later_token(impl, scan):
+    tokens_BT = np.arange(7)[None] * 5 + 2  # all distinct: the gradient of an embedding row is that of its column
+    params = tiny.params(tiny.UNTIED)
+
+    @jax.jit
+    @jax.jacrev
+    def d_score_TVD(embed_VD):
+        model = qwen3.bind(tiny.UNTIED, {**params, "embed": embed_VD})
+        hidden_BTD = model(tokens_BT, dtype=jnp.float32, attention=impl, scan=scan)
+        weight_V = jnp.cos(jnp.arange(tiny.UNTIED.vocab_size, dtype=jnp.float32))
+        return qwen3.logits(hidden_BTD, model.head_VD)[0] @ weight_V
+
+    depends_TT = np.abs(np.array(d_score_TVD(params["embed"]))[:, tokens_BT[0]]).max(-1) > 0
+    np.testing.assert_array_equal(depends_TT, np.tri(tokens_BT.size, dtype=bool))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_cudnn_off_gpu_is_refused_with_what_to_use(dtype):
+    with pytest.raises(ValueError, match=f"needs a GPU and bfloat16; this is cpu with {dtype}: use auto or xla"):
+        causal_attention(*heads(dtype), "cudnn")
+
+
+def test_auto_means_cudnn_on_a_gpu_in_bfloat16_only(monkeypatch):
+    assert resolve("auto", jnp.bfloat16) == "xla"
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert resolve("auto", jnp.bfloat16) == "cudnn"
+    assert resolve("auto", jnp.float32) == "xla"
+    with pytest.raises(ValueError, match="gpu with float32"):
+        resolve("cudnn", jnp.float32)

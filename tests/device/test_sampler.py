@@ -1,0 +1,264 @@
+"""What the sampler draws and records: the scorer's log-probs, whatever the layout, from keys that never meet."""
+
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny
+
+from lte_jax.config import EngineConfig, ModelConfig
+from lte_jax.device import qwen3, sampler
+from lte_jax.records import Problem, Prompt, Status, Verdict
+from lte_jax.rollout import EVALUATE, TRAIN, Engine, Judge, Request, Sampling
+
+MODEL = ModelConfig(compute_dtype="float32", attention="xla")
+STOP_IDS = (3, 9, 17, 24, 31, 44)  # of 50: about one token in eight ends a response
+MAX_PROMPT, BUDGET, TEMPERATURE = 9, 14, 1.7
+LAYOUT = dict(slots=8, chunk=4, prefill_rows=4, length_bucket=24)  # one length bucket: few programs
+SAMPLING = Sampling(TEMPERATURE, 1.0, 0, BUDGET)
+
+
+def prompt(length: int, seed: int = 0) -> Prompt:
+    rng = np.random.default_rng([length, seed])
+    return Prompt(f"{length}/{seed}", tuple(map(int, rng.integers(4, tiny.ARCH.vocab_size, length))))
+
+
+# Uneven prompts, two of which are asked for three and two times.
+REQUESTS = [
+    Request(prompt(length), (7, TRAIN, 2, group, 0, index))
+    for group, (length, n) in enumerate([(1, 1), (5, 3), (9, 2), (8, 1), (2, 1), (6, 1), (4, 1), (7, 1), (3, 1)])
+    for index in range(n)
+]
+
+
+def engine(mesh=None, max_prompt=MAX_PROMPT, **layout) -> Engine:
+    made = Engine(
+        tiny.ARCH, MODEL, EngineConfig(**LAYOUT | layout), mesh or tiny.mesh(), STOP_IDS, max_prompt=max_prompt
+    )
+    made.load(tiny.params())
+    return made
+
+
+def draw(made: Engine, requests=REQUESTS, sampling=SAMPLING) -> list:
+    """Responses in the order of the requests."""
+    responses = dict(made.generate(requests, sampling))
+    return [responses[place] for place in range(len(requests))]
+
+
+@jax.jit
+def full_forward(params, tokens_BT, temperature):
+    model = qwen3.bind(tiny.ARCH, params)
+    hidden_BTD = model(tokens_BT, dtype=jnp.float32, attention="reference", scan=False)
+    return jax.nn.log_softmax(qwen3.logits(hidden_BTD, model.head_VD) / temperature)
+
+
+def scores(requests, responses) -> list[np.ndarray]:
+    """For each response the log-probs [R, V] of one forward pass over prompt and response."""
+    tokens_BT = np.zeros((len(requests), MAX_PROMPT + BUDGET), np.int32)
+    for row, (request, response) in enumerate(zip(requests, responses, strict=True)):
+        whole = [*request.prompt.ids, *response.tokens]
+        tokens_BT[row, : len(whole)] = whole
+    logp_BTV = np.array(full_forward(tiny.params(), tokens_BT, TEMPERATURE))
+    firsts = [len(request.prompt.ids) - 1 for request in requests]
+    return [
+        logp_BTV[row, first : first + len(response.tokens)]
+        for row, (first, response) in enumerate(zip(firsts, responses, strict=True))
+    ]
+
+
+def at(logp_RV, tokens_R):
+    return logp_RV[np.arange(len(tokens_R)), tokens_R]
+
+
+def truncated_by_sorting(logp_V, top_p, top_k):
+    """Top-k, then the fewest tokens whose renormalised mass reaches top-p; float64."""
+    order = np.argsort(-logp_V, kind="stable")[: top_k or None]
+    p = np.exp(logp_V[order].astype(np.float64))
+    p /= p.sum()
+    n = np.searchsorted(np.cumsum(p), top_p) + 1
+    out = np.full(logp_V.shape, -np.inf)
+    out[order[:n]] = np.log(p[:n] / p[:n].sum())
+    return out
+
+
+def same(ours, theirs) -> bool:
+    return all(np.array_equal(a.tokens, b.tokens) for a, b in zip(ours, theirs, strict=True))
+
+
+@pytest.fixture(scope="module")
+def plain():
+    return draw(engine())
+
+
+def test_recorded_log_probs_equal_one_full_forward(plain):
+    lengths = {len(response.tokens) for response in plain}
+    assert len(lengths) > 4 and min(lengths) < BUDGET  # early stops, so slots are refilled
+    for response, logp_RV in zip(plain, scores(REQUESTS, plain), strict=True):
+        np.testing.assert_allclose(response.behaviour_logp, at(logp_RV, response.tokens), atol=1e-5)
+        np.testing.assert_array_equal(response.sampled_logp, response.behaviour_logp)
+
+
+def test_truncated_log_probs_equal_a_sort_and_behaviour_stays_untruncated():
+    top_p, top_k = 0.8, 20
+    responses = draw(engine(), sampling=Sampling(TEMPERATURE, top_p, top_k, BUDGET))
+    for response, logp_RV in zip(responses, scores(REQUESTS, responses), strict=True):
+        expected_RV = np.array([truncated_by_sorting(logp_V, top_p, top_k) for logp_V in logp_RV])
+        np.testing.assert_allclose(response.behaviour_logp, at(logp_RV, response.tokens), atol=1e-5)
+        np.testing.assert_allclose(response.sampled_logp, at(expected_RV, response.tokens), atol=1e-5)
+        assert np.all(response.sampled_logp > response.behaviour_logp)
+
+
+choose = jax.jit(sampler.choose_token)
+
+
+def keys(n, seed=0):
+    return jax.random.split(jax.random.key(seed, impl="threefry2x32"), n)
+
+
+@pytest.mark.parametrize(("top_p", "top_k"), [(1.0, 0), (0.9, 0), (0.3, 0), (1.0, 1), (1.0, 7), (0.6, 12), (0.02, 50)])
+def test_only_kept_tokens_are_drawn_with_the_log_prob_they_were_drawn_from(top_p, top_k):
+    rows, temperature = 256, 0.7
+    logits_BV = np.random.default_rng(1).standard_normal((rows, 50), np.float32) * 2
+    token_B, behaviour_B, sampled_B = choose(logits_BV, keys(rows), temperature, top_p, np.int32(top_k))
+    logp_BV = logits_BV / temperature - np.log(np.exp(logits_BV / temperature).sum(-1, keepdims=True))
+    kept_BV = np.array([truncated_by_sorting(logp_V, top_p, top_k) for logp_V in logp_BV])
+    np.testing.assert_allclose(behaviour_B, at(logp_BV, token_B), atol=1e-5)
+    np.testing.assert_allclose(sampled_B, at(kept_BV, token_B), atol=1e-5)  # -inf where a token was not kept
+
+
+def test_every_kept_token_can_be_drawn():
+    logits_V = np.log(np.array([0.1, 0.2, 0.3, 0.25, 0.15], np.float32))
+    token_B, _, _ = choose(np.tile(logits_V, (512, 1)), keys(512), 1.0, 0.7, np.int32(0))
+    assert set(np.array(token_B).tolist()) == {1, 2, 3}  # .3 + .25 is not yet .7
+
+
+def test_top_k_of_1_is_greedy():
+    responses = draw(engine(), sampling=Sampling(TEMPERATURE, 1.0, 1, BUDGET))
+    for response, logp_RV in zip(responses, scores(REQUESTS, responses), strict=True):
+        np.testing.assert_array_equal(response.tokens, logp_RV.argmax(-1))
+        np.testing.assert_allclose(response.sampled_logp, 0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [dict(slots=1), dict(slots=3), dict(slots=16), dict(chunk=32), dict(prefill_rows=1), dict(length_bucket=8)],
+    ids=str,
+)
+def test_tokens_do_not_depend_on_the_layout(layout, plain):
+    assert same(draw(engine(**layout)), plain)
+
+
+def test_tokens_do_not_depend_on_order_or_neighbours(plain):
+    made = engine()
+    assert same(draw(made, REQUESTS[::-1])[::-1], plain)
+    assert same(draw(made, REQUESTS[1::4]), plain[1::4])
+
+
+@pytest.mark.parametrize("shape", [(8, 1, 1), (1, 2, 2)], ids=str)
+def test_tokens_do_not_depend_on_the_mesh(shape, plain):
+    responses = draw(engine(tiny.mesh(*shape)))
+    assert same(responses, plain)
+    for ours, theirs in zip(responses, plain, strict=True):
+        np.testing.assert_allclose(ours.behaviour_logp, theirs.behaviour_logp, atol=1e-5)
+
+
+def test_every_part_of_a_key_matters():
+    base = (7, TRAIN, 2, 3, 1, 4)
+    neighbours = [tuple(part + (place == changed) for place, part in enumerate(base)) for changed in range(6)]
+    swapped = (7, TRAIN, 2, 3, 4, 1)
+    asked = [Request(prompt(5), key) for key in [base, *neighbours, swapped, base]]
+    *different, again = draw(engine(), asked)
+    drawn = {tuple(response.tokens[:2]) + (len(response.tokens),) for response in different}
+    assert len(drawn) == len(different)
+    assert same([again], different[:1])
+
+
+def test_problems_that_repeat_in_a_step_do_not_sample_alike():
+    class Never:
+        def retry(self, group, memory):
+            return None
+
+    class Numbers:
+        def encode(self, ids):
+            return " ".join(map(str, ids))
+
+    def no_verdicts(answers):
+        return [Verdict(False, Status.DIFFERENT, gold) for gold, _, _ in answers]
+
+    asked = [(Problem("same", "text", "1"), prompt(5))] * 2
+    judge = Judge(Numbers().encode, no_verdicts)
+    first, second = engine().collect(asked, SAMPLING, 3, Never(), {}, judge, seed=7, step=2)
+    texts = [rollout.text for group in (first, second) for rollout in group.initial]
+    assert len(set(texts)) == 6
+    assert [rollout.index for rollout in first.initial] == [0, 1, 2] and (first.index, second.index) == (0, 1)
+
+
+def test_a_response_ends_with_its_first_stop_token_or_at_the_budget(plain):
+    for response in plain:
+        stops = np.isin(response.tokens, STOP_IDS)
+        assert not stops[:-1].any()
+        assert response.truncated == (not stops[-1])
+        assert not response.truncated or len(response.tokens) == BUDGET
+        assert len(response.tokens) <= BUDGET
+    assert {response.truncated for response in plain} == {True, False}
+
+
+def test_a_stop_token_in_the_last_place_of_the_budget_is_no_truncation(plain):
+    place = next(p for p, r in enumerate(plain) if not r.truncated and len(r.tokens) > 1)
+    n = len(plain[place].tokens)
+    exact, short = (
+        draw(engine(), [REQUESTS[place]], Sampling(TEMPERATURE, 1.0, 0, budget))[0] for budget in (n, n - 1)
+    )
+    np.testing.assert_array_equal(exact.tokens, plain[place].tokens)
+    np.testing.assert_array_equal(short.tokens, plain[place].tokens[:-1])
+    assert (exact.truncated, short.truncated) == (False, True)
+
+
+def test_programs_are_compiled_once():
+    made = engine()
+    draw(made)
+    programs = [sampler.prefill, sampler.insert, sampler.decode_chunk, sampler.empty_slots]
+    before = [program._cache_size() for program in programs]
+    made.load(tiny.params(seed=1))
+    for temperature, top_p, top_k in [(TEMPERATURE, 1.0, 0), (0.5, 1.0, 0), (1.0, 0.9, 0), (1.0, 1.0, 5)]:
+        again = [Request(r.prompt, (8, EVALUATE, *r.key[2:])) for r in REQUESTS]
+        draw(made, again, Sampling(temperature, top_p, top_k, BUDGET))
+    assert [program._cache_size() for program in programs] == before
+
+
+def test_each_distinct_prompt_is_prefilled_once():
+    made = engine(slots=3)  # refilled many times, and the repeats of a prompt do not start together
+    draw(made, [REQUESTS[1], *REQUESTS])
+    _, counts = made.meter.take()
+    assert counts["prefill_tokens"] == sum(len(ids) for ids in {request.prompt.ids for request in REQUESTS})
+
+
+def test_meters_count_what_was_drawn(plain):
+    made = engine()
+    draw(made)
+    _, counts = made.meter.take()
+    assert counts["tokens"] == sum(len(response.tokens) for response in plain)
+    assert counts["slot_steps"] == counts["decode_steps"] * 8 and counts["slot_steps"] >= counts["tokens"]
+
+
+def test_first_tokens_are_distributed_as_the_softmax_says():
+    n = 2048
+    asked = [Request(prompt(5), (7, TRAIN, 0, index % 64, 0, index // 64)) for index in range(n)]
+    responses = draw(engine(slots=16), asked, Sampling(TEMPERATURE, 1.0, 0, 1))
+    drawn_V = np.bincount([int(response.tokens[0]) for response in responses], minlength=50)
+    expected_V = n * np.exp(scores(asked[:1], responses[:1])[0][0])
+    chi_square = ((drawn_V - expected_V) ** 2 / expected_V).sum()
+    assert chi_square < 49 + 5 * np.sqrt(2 * 49)  # 49 degrees of freedom: mean 49, standard deviation 9.9
+
+
+def test_a_prompt_over_the_budget_is_refused():
+    with pytest.raises(ValueError, match="a prompt has 10 tokens, the budget is 9"):
+        draw(engine(), [Request(prompt(10), (0,) * 6)])
+
+
+def test_sampling_before_loading_is_refused():
+    made = engine()
+    made.unload()
+    with pytest.raises(RuntimeError, match="before Engine.load"):
+        draw(made)

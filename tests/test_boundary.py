@@ -1,0 +1,176 @@
+"""The door: every column, mask and weight by hand, and what is left out of the computation changes no gradient."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import tiny
+from handmade import HINTED, PROMPT, group, right, rollout, wrong
+
+from lte_jax.boundary import pack, pad_rows, power_of_two, round_up, tally_metrics
+from lte_jax.config import build
+from lte_jax.device.arrays import Tally
+from lte_jax.records import Origin, Status
+
+
+def config(**sections):
+    values = {"optim": {"length_bucket": 4, "microbatch_tokens": 64}, "sample": {"response_budget": 10}}
+    for name, settings in sections.items():
+        values[name] = {**values.get(name, {}), **settings}
+    return build(values)
+
+
+def packed(*groups, mesh=None, **sections):
+    return pack(groups, config(**sections), mesh or tiny.mesh())
+
+
+STOP = 2
+MIXED = group(
+    wrong(tokens=(11, 12, STOP), logp=(-0.1, -0.2, -0.3)),
+    wrong(tokens=(13, 14, 15, 16), logp=(-0.4, -0.5, -0.6, -0.7), truncated=True),
+    right(tokens=(17, STOP), logp=(-0.8, -0.9), origin=Origin.HINTED),
+    advantages=(-0.5, -0.6, 1.1),
+)
+ALL_RIGHT = group(right(tokens=(21, STOP)), right(tokens=(22, 23, 24, 25, 26, STOP)), index=1, advantages=(0.0, 0.0))
+
+
+def test_a_batch_by_hand():
+    (micro,) = packed(MIXED).microbatches
+    np.testing.assert_array_equal(  # longest first, four rows for three, eight columns for seven
+        micro.tokens_BT,
+        [
+            [5, 6, 7, 13, 14, 15, 16, 0],
+            [5, 6, 7, 11, 12, STOP, 0, 0],
+            [5, 6, 7, 17, STOP, 0, 0, 0],  # sampled from another prompt, trained on the plain one
+            [0] * 8,
+        ],
+    )
+    assert HINTED.ids != PROMPT.ids == (5, 6, 7)
+    np.testing.assert_array_equal(
+        micro.loss_mask_BT,
+        np.array([[0, 0, 0, 1, 1, 1, 1, 0], [0, 0, 0, 1, 1, 1, 0, 0], [0, 0, 0, 1, 1, 0, 0, 0], [0] * 8], bool),
+    )
+    np.testing.assert_array_equal(
+        micro.behaviour_logp_BT,
+        np.float32(
+            [[0, 0, 0, -0.4, -0.5, -0.6, -0.7, 0], [0, 0, 0, -0.1, -0.2, -0.3, 0, 0], [0, 0, 0, -0.8, -0.9] + [0] * 3]
+            + [[0] * 8]
+        ),
+    )
+    np.testing.assert_array_equal(micro.advantage_B, np.float32([-0.6, -0.5, 1.1, 0]))
+    np.testing.assert_array_equal(micro.off_policy_B, [False, False, True, False])
+    np.testing.assert_array_equal(micro.token_weight_B, np.float32([1 / 9, 1 / 9, 1 / 9, 0]))
+    assert [array.dtype for array in micro] == ["int32", "bool", "float32", "float32", "bool", "float32"]
+
+
+def test_the_stop_token_is_trained_and_a_truncated_row_has_none():
+    (micro,) = packed(MIXED).microbatches
+    trained = [np.array(tokens)[mask] for tokens, mask in zip(micro.tokens_BT, np.array(micro.loss_mask_BT))]
+    assert [row[-1] == STOP for row in trained[:3]] == [False, True, True]
+
+
+def test_z_counts_rows_without_variance_but_leaves_them_out():
+    batch = packed(MIXED, ALL_RIGHT)
+    assert (batch.n_tokens, batch.n_trained) == (9 + 8, 3)
+    weights = {float(weight) for micro in batch.microbatches for weight in micro.token_weight_B}
+    assert weights == {0.0, np.float32(1 / 17)}
+    assert not any(np.isin([21, 22, 23], micro.tokens_BT).any() for micro in batch.microbatches)
+
+
+def test_with_an_entropy_bonus_rows_without_variance_stay_in():
+    batch = packed(MIXED, ALL_RIGHT, loss={"entropy_coef": 0.001})
+    assert (batch.n_tokens, batch.n_trained) == (17, 5)
+    (micro,) = batch.microbatches
+    assert int(np.sum(micro.loss_mask_BT)) == 17
+    np.testing.assert_array_equal(micro.advantage_B, np.float32([0, -0.6, -0.5, 1.1, 0]))
+
+
+def test_members_without_a_verdict_leave_update_and_z():
+    undecided = replace(MIXED, advantages=(None, -0.6, 1.1))
+    batch = packed(undecided)
+    assert (batch.n_tokens, batch.n_trained) == (6, 2)
+    (micro,) = batch.microbatches
+    assert 11 not in np.array(micro.tokens_BT)
+    np.testing.assert_array_equal(micro.token_weight_B, np.float32([1 / 6, 1 / 6]))
+
+
+def test_a_group_without_one_advantage_per_member_is_refused():
+    with pytest.raises(ValueError):
+        packed(replace(MIXED, advantages=(0.5,)))
+
+
+@pytest.mark.parametrize("groups", [(), (ALL_RIGHT,), (replace(MIXED, advantages=(None,) * 3),)])
+def test_nothing_to_train_is_an_empty_batch(groups):
+    batch = packed(*groups)
+    assert (batch.microbatches, batch.n_trained) == ([], 0)
+    assert batch.n_tokens == sum(len(r.tokens) for g in groups if g is ALL_RIGHT for r in g.members)
+
+
+def test_rows_are_sorted_and_cut_into_buckets_under_the_token_budget():
+    lengths = [1, 30, 2, 9, 3, 10, 4, 29]  # with the prompt 4 … 33
+    many = group(*(wrong(tokens=range(1, n + 1)) for n in lengths), advantages=[0.5] * len(lengths))
+    batch = packed(many, optim={"length_bucket": 8, "microbatch_tokens": 64})
+    shapes = [micro.tokens_BT.shape for micro in batch.microbatches]
+    assert shapes == [(1, 40), (2, 32), (4, 16), (1, 8)]
+    n_trained = [int(np.any(micro.loss_mask_BT, axis=1).sum()) for micro in batch.microbatches]
+    assert n_trained == [1, 2, 4, 1]
+    total = sum(int(np.sum(micro.loss_mask_BT)) for micro in batch.microbatches)
+    assert total == batch.n_tokens == sum(lengths)
+
+
+@pytest.mark.parametrize("shape", [(2, 2, 2), (8, 1, 1)], ids=str)
+def test_rows_divide_over_the_mesh(shape):
+    mesh = tiny.mesh(*shape)
+    shards = shape[0] * shape[1]
+    for batch in (packed(MIXED, mesh=mesh), packed(MIXED, mesh=mesh, optim={"microbatch_tokens": 8})):
+        for micro in batch.microbatches:
+            rows = micro.tokens_BT.shape[0]
+            assert rows % shards == 0
+            assert {shard.data.shape[0] for shard in micro.tokens_BT.addressable_shards} == {rows // shards}
+            assert len({str(shard.index) for shard in micro.advantage_B.addressable_shards}) == shards
+
+
+def test_hinted_parts_are_weighed_apart_where_asked():
+    (micro,) = packed(MIXED, loss={"normaliser": "token_mean_by_part"}).microbatches
+    np.testing.assert_array_equal(micro.token_weight_B, np.float32([1 / 7, 1 / 7, 1 / 2, 0]))
+
+
+def test_the_constant_normaliser_uses_the_response_budget_and_every_decided_row():
+    (micro,) = packed(MIXED, ALL_RIGHT, loss={"normaliser": "constant"}).microbatches
+    np.testing.assert_array_equal(micro.token_weight_B, np.float32([1 / 50, 1 / 50, 1 / 50, 0]))
+
+
+def test_an_ungraded_rollout_needs_no_advantage():
+    ungraded = group(rollout(None), rollout(Status.TIMEOUT), right(), wrong(), advantages=(None, None, 0.7, -0.7))
+    assert packed(ungraded).n_trained == 2
+
+
+def test_padding_helpers():
+    assert [power_of_two(n) for n in (1, 2, 3, 4, 5, 8, 9)] == [1, 2, 4, 4, 8, 8, 16]
+    assert [round_up(n, 4) for n in (1, 4, 5)] == [4, 4, 8]
+    np.testing.assert_array_equal(pad_rows([[1], [2, 3]], 3, 3), [[1, 0, 0], [2, 3, 0], [0, 0, 0]])
+
+
+def tally(**values):
+    return Tally(**{name: np.float32(values.get(name, 0)) for name in Tally._fields})
+
+
+def test_metrics_are_means_over_their_own_tokens():
+    metrics = tally_metrics(tally(n_on=4, n_off=2, ratio_on=6, ratio_off=1, ratio_off_max=0.75, shaped_off=0.5,
+                                  entropy=3, push_on=3, push_off=1, clipped=1, mismatch=2, mismatch_max=1.5))  # fmt: skip
+    assert metrics["ratio/on_policy_mean"] == 1.5
+    assert metrics["ratio/hinted_mean"] == 0.5
+    assert metrics["ratio/hinted_max"] == 0.75
+    assert metrics["ratio/hinted_shaped_mean"] == 0.25
+    assert metrics["policy/entropy"] == 0.5
+    assert metrics["update/hinted_push_frac"] == 0.25
+    assert metrics["ratio/clipped_frac"] == 0.25
+    assert metrics["mismatch/mean_abs"] == 0.5 and metrics["mismatch/max_abs"] == 1.5
+    assert metrics["update/trained_tokens"] == 6
+
+
+def test_a_mean_over_no_token_is_left_out():
+    metrics = tally_metrics(tally(n_on=4, ratio_on=4))
+    assert not any(name.startswith("ratio/hinted") for name in metrics)
+    assert "update/hinted_push_frac" not in metrics
+    assert all(np.isfinite(value) for value in metrics.values())

@@ -1,0 +1,87 @@
+"""Settings: every file loads, every field is read, and a mistake is named."""
+
+import ast
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lte_jax import config
+from lte_jax.config import Config, ConfigError
+from lte_jax.host.arithmetic import MODULUS, PROMPTS, RESPONSE_BUDGET
+
+ROOT = Path(__file__).parents[1]
+CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_config_loads_and_says_what_it_reproduces(path):
+    config.load(path)
+    head = path.read_text().split("\nsteps:")[0]
+    for said in ("Reproduces", "Hardware", "Expected", "Command"):
+        assert said in head
+
+
+def test_the_resolved_config_reads_back_equal():
+    loaded = config.load(ROOT / "configs/quickstart.yaml", ["seed=7", "optim.lr=1e-3"])
+    assert config.build(yaml.safe_load(config.dump(loaded))) == loaded
+    assert (loaded.seed, loaded.optim.lr) == (7, 1e-3)
+
+
+def test_the_quickstart_uses_the_templates_of_the_built_in_task():
+    loaded = config.load(ROOT / "configs/quickstart.yaml")
+    assert loaded.prompt == PROMPTS
+    assert loaded.sample.response_budget == RESPONSE_BUDGET
+    assert loaded.explore.answer_domain == tuple(map(str, range(MODULUS)))
+
+
+def test_every_field_is_read_somewhere():
+    """A field that no module outside config.py names as an attribute is an option that nobody reads."""
+    read = set()
+    for path in (ROOT / "lte_jax").rglob("*.py"):
+        if path.name != "config.py":
+            read |= {node.attr for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)}
+    unread = [name for name, _, _ in config.fields() if name.split(".")[-1] not in read]
+    assert not unread
+
+
+def test_every_field_has_a_meaning_and_the_defaults_are_the_methods():
+    assert all(meaning for _, _, meaning in config.fields())
+    default = Config()
+    assert (default.loss.gamma, default.loss.clip_eps_low, default.loss.clip_eps_high) == (0.1, 0.2, 0.2)
+    assert (default.sample.group_size, default.sample.temperature, default.sample.response_budget) == (8, 1.0, 8192)
+    assert (default.problems_per_step, default.optim.problems_per_update, default.optim.lr) == (128, 64, 1e-6)
+    assert (default.explore.keep_failed, default.explore.rounds, default.loss.normaliser) == (1, 1, "token_mean")
+    assert (default.prompt.budget, default.prompt.hinted_budget, default.eval.temperature) == (1024, 2048, 0.6)
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("optim.lrr=1", "unknown key optim.lrr; did you mean optim.lr?"),
+        ("explore.stratgy=lte", "did you mean explore.strategy?"),
+        ("explore.strategy=lteplus", "explore.strategy: Input should be 'grpo', 'extra' or 'lte', got 'lteplus'"),
+        ("sample.group_size=1", "sample.group_size: Input should be greater than or equal to 2, got 1"),
+        ("problems_per_step=33", "problems_per_step = 33 is not a multiple of optim.problems_per_update = 64"),
+        ("explore.keep_failed=8", "leaves nothing to replace in a group of sample.group_size = 8"),
+        ("eval.k=[5]", "k = [5], but each k must lie between 1 and the 4 samples"),
+        ("model=3", "model is a section, got 3"),
+        ("seed", "wanted section.key=value"),
+        ("seed.deep=1", "seed"),
+    ],
+)
+def test_a_mistake_is_named(override, said):
+    with pytest.raises(ConfigError) as error:
+        config.build({}, [override])
+    assert said in str(error.value)
+
+
+def test_a_missing_or_broken_file_is_named(tmp_path):
+    with pytest.raises(ConfigError, match="absent.yaml: cannot read the config"):
+        config.load(tmp_path / "absent.yaml")
+    (tmp_path / "list.yaml").write_text("- 1")
+    with pytest.raises(ConfigError, match="a config is a mapping of sections, got list"):
+        config.load(tmp_path / "list.yaml")
+    (tmp_path / "broken.yaml").write_text("a: [1")
+    with pytest.raises(ConfigError, match="broken.yaml: not YAML"):
+        config.load(tmp_path / "broken.yaml")

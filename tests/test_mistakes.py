@@ -1,0 +1,83 @@
+"""Mistakes of a new user: each ends with code 2 and one clear line, not a stack trace."""
+
+import json
+import shutil
+
+import pytest
+from commands import QUICKSTART, lte, make_base
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    return make_base(tmp_path_factory.mktemp("base"), warmup_steps=1)
+
+
+def refused(*arguments) -> str:
+    done = lte(*arguments, check=False)
+    assert done.returncode == 2, (done.stdout, done.stderr)
+    assert "Traceback" not in done.stderr
+    return [line for line in done.stderr.splitlines() if line.startswith("error: ")][-1]
+
+
+def test_a_wrong_key_names_the_nearest(base, tmp_path):
+    said = refused("train", QUICKSTART, *base, "optim.learning_rte=1", "--run", tmp_path / "run")
+    assert "unknown key optim.learning_rte" in said
+
+
+def test_paths_that_are_missing_or_wrong(base, tmp_path):
+    run = tmp_path / "run"
+    assert "cannot read the config" in refused("train", tmp_path / "absent.yaml", "--run", run)
+    assert "model.path is empty" in refused("train", QUICKSTART, base[1], "--run", run)
+    assert "data.train is empty" in refused("train", QUICKSTART, base[0], "--run", run)
+    assert "neither a Hugging Face folder" in refused("train", QUICKSTART, base[1], f"model.path={tmp_path}", "--run", run)
+    said = refused("train", QUICKSTART, base[0], f"data.train={tmp_path}/absent.jsonl", "--run", run)
+    assert "absent.jsonl: there is no such file" in said
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("", "no problems in this file"),
+        ('{"problem": "1 + 1"}\n', "answer"),
+        ('{"problem": "1 + 1", "answer": "\\\\frac{"}\n', "the verifier cannot read 1 answers"),
+        ('{"problem": "' + "1 + " * 50 + '", "answer": "1"}\n', "more than prompt.budget = 8"),
+    ],
+)
+def test_problem_files_that_cannot_be_used(base, tmp_path, content, said):
+    path = tmp_path / "train.jsonl"
+    path.write_text(content)
+    assert said in refused("train", QUICKSTART, base[0], f"data.train={path}", "--run", tmp_path / "run")
+
+
+def test_a_mesh_that_does_not_fit(base, tmp_path):
+    run = ["--run", tmp_path / "run"]
+    assert "does not fit 1 devices" in refused("train", QUICKSTART, *base, "mesh.data=3", *run)
+
+
+def test_a_tokenizer_without_a_stop_token(base, tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(base[0].removeprefix("model.path="), folder)
+    (folder / "tokenizer.model").unlink()
+    (folder / "tokenizer.json").write_text(
+        json.dumps({"version": "1.0", "model": {"type": "WordLevel", "vocab": {"a": 0, "b": 1}, "unk_token": "a"}})
+    )
+    said = refused("train", QUICKSTART, base[1], f"model.path={folder}", "--run", tmp_path / "run")
+    assert "stop" in said or "tokenizer" in said
+
+
+def test_a_truncated_weight_file(base, tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(base[0].removeprefix("model.path="), folder)
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    assert "model.safetensors" in refused("eval", folder, "--benchmarks", base[1].removeprefix("data.train="))
+
+
+def test_generate_wants_one_source(base):
+    assert "exactly one of --prompt TEXT and --file FILE" in refused("generate", base[0].removeprefix("model.path="))
+
+
+def test_config_prints_every_setting_with_its_meaning():
+    shown = lte("config", QUICKSTART, "optim.lr=0.5").stdout
+    assert "optim.lr = 0.5\n    peak learning rate" in shown
+    assert 'explore.answer_domain = ["0", "1"' in shown

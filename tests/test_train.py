@@ -1,0 +1,139 @@
+"""The whole loop on the built-in task: it learns, it resumes bit for bit after a kill, and it refuses what it must."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from commands import QUICKSTART, ROOT, environment, lte, make_base
+
+from lte_jax.report.files import read_metrics, read_rollouts
+from lte_jax.train import combine, deal
+
+SMALL = ["problems_per_step=8", "optim.problems_per_update=4", "sample.group_size=4", "engine.slots=32"]
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    """Overrides that point at a base model after a short warm-up."""
+    return make_base(tmp_path_factory.mktemp("base"), warmup_steps=400)
+
+
+def small_run(base, run: Path, *overrides: str) -> list[str]:
+    return ["train", QUICKSTART, *base, *SMALL, "eval.every=0", "checkpoint.every=2", *overrides, "--run", run]
+
+
+def without_times(rows: list[dict]) -> list[dict]:
+    return [{k: v for k, v in row.items() if not k.startswith(("time/", "speed/"))} for row in rows]
+
+
+def checkpoint_arrays(run: Path) -> list[np.ndarray]:
+    """Every array of the newest checkpoint, parameters and optimiser."""
+    import jax
+    import orbax.checkpoint as ocp
+
+    newest = max((run / "checkpoints").iterdir(), key=lambda path: int(path.name))
+    with ocp.StandardCheckpointer() as reader:
+        trees = [reader.restore((newest / item).absolute()) for item in ("params", "optimiser")]
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(trees)]
+
+
+def test_the_whole_loop_learns(base, tmp_path):
+    """Fixed seed: none-pass falls, reward and held-out Pass@1 rise, hints rescue, most groups are mixed."""
+    held_out = base[1].removeprefix("data.train=").replace("train.jsonl", "heldout.jsonl")
+    benchmarks = f"eval.benchmarks=[{{path: {held_out}}}]"
+    run = tmp_path / "run"
+    lte("train", QUICKSTART, *base, benchmarks, "eval.limit=60", "eval.every=30", "steps=30", "--run", run)
+    metrics = read_metrics(run)
+    assert [row["step"] for row in metrics] == list(range(30))
+
+    def mean(key, rows):
+        return np.mean([row[key] for row in rows])
+
+    early, late = metrics[:5], metrics[-5:]
+    assert mean("group/none_pass_frac_before", late) < mean("group/none_pass_frac_before", early) - 0.1
+    assert mean("reward/mean_before", late) > mean("reward/mean_before", early) + 0.1
+    assert mean("group/none_pass_frac_after", early) < mean("group/none_pass_frac_before", early) - 0.1
+    assert mean("rescue/hinted_rate", early) > 0.3
+    before, after = (
+        json.loads((run / f"eval/{step:06d}.jsonl").read_text().splitlines()[0])["metrics"]["heldout"]["pass_at_1"]
+        for step in (0, 30)
+    )
+    assert after > before + 0.05
+
+
+def test_every_metric_of_the_method_is_there(base, tmp_path):
+    run = tmp_path / "run"
+    lte(*small_run(base, run, "steps=2"))
+    keys = set().union(*read_metrics(run))
+    wanted = """
+        group/none_pass_frac_before group/some_pass_frac_before group/all_pass_frac_before group/none_pass_frac_after
+        group/some_pass_frac_after group/all_pass_frac_after failure/all_truncated_frac failure/some_truncated_frac
+        failure/none_truncated_frac rescue/hinted_rate rescue/hinted_correct_hist rescue/used_hist
+        leak/all_repeats_answer_frac leak/all_names_hint_frac leak/all_contains_answer_excess
+        leak/trained_repeats_answer_frac ratio/on_policy_mean ratio/on_policy_max ratio/hinted_mean ratio/hinted_max
+        ratio/hinted_shaped_mean ratio/clipped_frac update/hinted_push_frac policy/entropy response/length_mean
+        response/truncated_frac reward/mean_before mismatch/mean_abs mismatch/max_abs sample/tokens time/sample_s
+        time/verify_s time/hint_s time/update_s speed/sample_tokens_per_s sample/undecided update/n_nonfinite_total
+    """.split()
+    assert not [key for key in wanted if key not in keys]
+    assert max(row["mismatch/max_abs"] for row in read_metrics(run) if "mismatch/max_abs" in row) < 1e-4
+
+
+def test_a_killed_run_repeats_bit_for_bit(base, tmp_path):
+    """SIGKILL after the checkpoint of step 2, then the same command: equal to a run that was never stopped."""
+    straight, killed = tmp_path / "straight", tmp_path / "killed"
+    lte(*small_run(base, straight, "steps=5"))
+    command = [sys.executable, "-m", "lte_jax.cli", *map(str, small_run(base, killed, "steps=5"))]
+    process = subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=ROOT)
+    deadline = time.monotonic() + 300
+    while not ((killed / "rollouts/000002.jsonl").exists() and (killed / "checkpoints/2").exists()):
+        assert process.poll() is None and time.monotonic() < deadline, process.stdout.read()
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    (killed / "checkpoints/4.orbax-checkpoint-tmp-1").mkdir(exist_ok=True)  # what a kill inside a save leaves
+    assert f"continuing {killed} at step" in lte(*small_run(base, killed, "steps=5")).stdout
+    assert without_times(read_metrics(killed)) == without_times(read_metrics(straight))
+    assert list(read_rollouts(killed)) == list(read_rollouts(straight))
+    ours, theirs = checkpoint_arrays(killed), checkpoint_arrays(straight)
+    assert len(ours) > 30
+    assert all(np.array_equal(a, b) for a, b in zip(ours, theirs, strict=True))
+
+
+def test_a_run_refuses_other_settings_other_data_and_a_second_process(base, tmp_path):
+    run = tmp_path / "run"
+    lte(*small_run(base, run, "steps=1"))
+    changed = lte(*small_run(base, run, "steps=1", "optim.lr=1e-3"), check=False)
+    assert changed.returncode == 2
+    assert "optim.lr (0.0004 -> 0.001)" in changed.stderr and "Traceback" not in changed.stderr
+    rows = Path(base[1].removeprefix("data.train=")).read_text().splitlines()
+    other = tmp_path / "train.jsonl"
+    other.write_text("\n".join(rows[:-1]))
+    data = lte(*small_run([base[0], f"data.train={other}"], run, "steps=1"), check=False)
+    assert data.returncode == 2 and "data.train" in data.stderr
+    import fcntl
+
+    with (run / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        second = lte(*small_run(base, run, "steps=2"), check=False)
+    assert second.returncode == 2 and "another process is running here" in second.stderr
+    assert "step 2/2" in lte(*small_run(base, run, "steps=2", "log.every=1")).stdout  # steps may grow
+
+
+def test_whole_groups_are_dealt_once_in_an_order_drawn_from_seed_and_step():
+    groups = list(range(10))
+    parts = deal(groups, 4, seed=1, step=2)
+    assert [len(part) for part in parts] == [4, 4, 2]
+    assert sorted(sum(parts, [])) == groups and sum(parts, []) != groups
+    assert parts == deal(groups, 4, seed=1, step=2) != deal(groups, 4, seed=1, step=3)
+
+
+def test_a_steps_updates_combine_into_means_and_maxima():
+    rows = [{"ratio/on_policy_max": 2.0, "policy/entropy": 1.0}, {"ratio/on_policy_max": 1.0, "ratio/hinted_max": 5.0}]
+    assert combine(rows) == {"ratio/on_policy_max": 2.0, "policy/entropy": 1.0, "ratio/hinted_max": 5.0}
+    assert combine([]) == {}
