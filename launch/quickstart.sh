@@ -8,4 +8,4 @@
 set -euo pipefail
 source "$(dirname "$0")/venv.sh"
 ensure_venv report
-exec .venv/bin/lte study configs/quickstart.yaml --run runs/quickstart "$@"
+exec "$VENV"/bin/lte study configs/quickstart.yaml --run runs/quickstart "$@"

@@ -10,4 +10,4 @@ source "$(dirname "$0")/venv.sh"
 extras=test,report
 [ "${CI:-}" = true ] && extras=test,report,parity
 ensure_venv "$extras"
-exec .venv/bin/python -m pytest "$@"
+exec "$VENV"/bin/python -m pytest "$@"

@@ -1,16 +1,17 @@
 # Sourced by quickstart.sh and test.sh: makes .venv in the checkout and installs lte_jax into it, once.
 #
-#   PYTHON   interpreter to use (default: the first of python3.12, python3.11, python3.13, python3 that is 3.11 to 3.13)
-#   EXTRAS   extras to install, comma-separated
+#   PYTHON   interpreter to use (default: the first of python3, python3.12, python3.11, python3.13 that is 3.11 to 3.13)
+#   VENV     where the environment lies (default: .venv)
 #
 # The CPU build of jax is what a bare `jax` brings. For an accelerator, install its build into .venv afterwards
 # (README.md, "Accelerators"); the scripts leave it alone.
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+VENV="${VENV:-.venv}"
 
 find_python() {
   local candidate
-  for candidate in "${PYTHON:-}" python3.12 python3.11 python3.13 python3; do
+  for candidate in "${PYTHON:-}" python3 python3.12 python3.11 python3.13; do
     [ -n "$candidate" ] || continue
     if "$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null; then
       echo "$candidate"
@@ -23,16 +24,16 @@ find_python() {
 
 ensure_venv() {
   local extras="$1" python stamp
-  if [ ! -x .venv/bin/python ]; then
+  if [ ! -x "$VENV/bin/python" ]; then
     python="$(find_python)"
-    echo "making .venv with $("$python" --version)"
-    "$python" -m venv .venv
+    echo "making $VENV with $("$python" --version)"
+    "$python" -m venv "$VENV"
   fi
   # The stamp names what was installed, so that a second run, or the other script, installs only what is new.
-  stamp=".venv/installed-$extras-$(sha256sum setup.py | cut -c1-16)"
+  stamp="$VENV/installed-$extras-$(sha256sum setup.py | cut -c1-16)"
   if [ ! -e "$stamp" ]; then
-    echo "installing lte_jax[$extras] into .venv (some minutes the first time)"
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[$extras]"
+    echo "installing lte_jax[$extras] into $VENV (some minutes the first time)"
+    "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --editable ".[$extras]"
     touch "$stamp"
   fi
 }

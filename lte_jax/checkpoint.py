@@ -26,6 +26,7 @@ from lte_jax.device import weights
 from lte_jax.device.arrays import TrainState
 from lte_jax.device.mesh import check_divides, make_mesh, param_shardings
 from lte_jax.device.weights import Architecture
+from lte_jax.hf_config import read_config
 from lte_jax.host.tokenizer import open_tokenizer
 
 MAY_CHANGE = ("steps", "log", "eval", "checkpoint", "verify", "study")
@@ -49,7 +50,7 @@ def open_model(path: str | Path, mesh: Mesh) -> Model:
     folder = run / MODEL if run else path
     if not (folder / "config.json").is_file():
         raise ConfigError(f"{path}: neither a Hugging Face folder (no config.json) nor a run folder (no checkpoint)")
-    found = convert.read_config(folder)
+    found = read_config(folder)
     check_divides(found.arch, mesh)
     if run:
         load = partial(_restore_params, run, step, found.arch, mesh)

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -16,7 +16,7 @@ app = typer.Typer(
     add_completion=False,
 )
 
-Overrides = Annotated[Optional[list[str]], typer.Argument(help="section.key=value, any number of them")]
+Overrides = Annotated[list[str] | None, typer.Argument(help="section.key=value, any number of them")]
 ConfigFile = Annotated[Path, typer.Argument(help="YAML file, such as configs/quickstart.yaml")]
 Json = Annotated[bool, typer.Option("--json", help="print one JSON object on standard output and nothing else there")]
 
@@ -36,12 +36,48 @@ def train(config: ConfigFile, overrides: Overrides = None, run: Annotated[Path, 
 
 
 @app.command()
+def study(config: ConfigFile, overrides: Overrides = None, run: Annotated[Path, typer.Option(help="folder of the study")] = Path("runs/study")):
+    """Compares strategies over seeds from one base; the same command continues a stopped study."""
+    from lte_jax import config as settings
+
+    with _clear_errors():
+        resolved = settings.load(config, overrides or [])
+        from lte_jax.jobs import JobError
+        from lte_jax.report.live import Live
+        from lte_jax.study import run_study
+
+        try:
+            run_study(resolved, run, Live())
+        except JobError as error:
+            print(f"error: {error}\nThe same command continues from here.", file=sys.stderr)
+            raise typer.Exit(1) from None
+
+
+@app.command()
+def warmup(config: ConfigFile, overrides: Overrides = None, run: Annotated[Path, typer.Option(help="folder to make base and data in")] = Path("runs/warmup")):
+    """Makes the built-in task's problem files and its base model, as a Hugging Face folder."""
+    from lte_jax import config as settings
+
+    with _clear_errors():
+        resolved = settings.load(config, overrides or [])
+        from lte_jax.report.live import Live, Pace
+        from lte_jax.warmup import make_base
+
+        live, pace = Live(), Pace()
+        base = make_base(
+            resolved, run, lambda n, total, loss: live.status(f"warm-up {n}/{total}  loss {loss:.3f}  {pace.left(n, total)}")
+        )
+        live.close()
+        live.say(f"base model: {base.model}; problems: {base.data}")
+
+
+@app.command()
 def eval(
     model: Annotated[str, typer.Argument(help="Hugging Face folder, run folder or checkpoint")],
     benchmarks: Annotated[list[Path], typer.Option(help="problem file; may be given several times")],
     overrides: Overrides = None,
-    config: Annotated[Optional[Path], typer.Option(help="YAML file for prompts and sampling")] = None,
-    output: Annotated[Optional[Path], typer.Option(help="JSONL file for one row per problem")] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML file for prompts and sampling")] = None,
+    output: Annotated[Path | None, typer.Option(help="JSONL file for one row per problem")] = None,
     as_json: Json = False,
 ):
     """Prints Pass@1 and unbiased Pass@k for each file."""
@@ -71,10 +107,10 @@ def eval(
 def generate(
     model: Annotated[str, typer.Argument(help="Hugging Face folder, run folder or checkpoint")],
     overrides: Overrides = None,
-    prompt: Annotated[Optional[str], typer.Option(help="one problem")] = None,
-    file: Annotated[Optional[Path], typer.Option(help="problem file (JSONL or Parquet)")] = None,
+    prompt: Annotated[str | None, typer.Option(help="one problem")] = None,
+    file: Annotated[Path | None, typer.Option(help="problem file (JSONL or Parquet)")] = None,
     n: Annotated[int, typer.Option(help="responses per problem", min=1)] = 1,
-    config: Annotated[Optional[Path], typer.Option(help="YAML file for prompts and sampling")] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML file for prompts and sampling")] = None,
 ):
     """Samples responses; a prompt's as text, a file's as JSON lines, as they finish."""
     with _clear_errors():
@@ -115,7 +151,7 @@ def verify(
 
 
 @app.command()
-def config(file: Annotated[Optional[Path], typer.Argument(help="YAML file; its values are shown")] = None, overrides: Overrides = None):
+def config(file: Annotated[Path | None, typer.Argument(help="YAML file; its values are shown")] = None, overrides: Overrides = None):
     """Prints every setting with its default, or a file's value, and its meaning."""
     from lte_jax import config as settings
 
@@ -187,6 +223,10 @@ def _for_model(model: str, config: Path | None, overrides, evaluation: dict):
 
 def _to_stderr(text: str) -> None:
     print(text, file=sys.stderr)
+
+
+if __name__ == "__main__":
+    app()
 
 
 if __name__ == "__main__":

@@ -4,11 +4,9 @@ Import checks every tensor before it touches a device, then reads only the slice
 into a sibling folder and renames it: a folder of the wanted name is always complete.
 """
 
-import json
 import math
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import uuid4
@@ -23,24 +21,12 @@ from safetensors.numpy import save_file
 from lte_jax.device import weights
 from lte_jax.device.mesh import check_divides, param_shardings
 from lte_jax.device.weights import Architecture, Weight
+from lte_jax.hf_config import CONFIG, ConvertError, config_files, read_json, write_json
 
-CONFIG, GENERATION, INDEX = "config.json", "generation_config.json", "model.safetensors.index.json"
+INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
-SUPPORTED = "dense Qwen3: silu, no attention bias, no sliding window, no rope scaling, not quantised"
 DTYPES = {"bfloat16": ml_dtypes.bfloat16, "float32": np.float32}
 READABLE = ("BF16", "F16", "F32")  # as safetensors names them; each widens to float32 without loss
-
-
-class ConvertError(ValueError):
-    """A folder that cannot be read or written. The message says where, what was wanted and what was found."""
-
-
-@dataclass(frozen=True)
-class HfConfig:
-    """What a Hugging Face folder says of its model. `stop_ids`: sorted, from config.json and generation_config.json."""
-
-    arch: Architecture
-    stop_ids: tuple[int, ...]
 
 
 class Stored(NamedTuple):
@@ -57,40 +43,6 @@ class Tensor(NamedTuple):
     path: tuple[str, ...]
     row: Weight
     layer: int | None
-
-
-def read_config(folder: str | Path) -> HfConfig:
-    """Reads config.json in the spelling of transformers 4 or 5; of generation_config.json only the stop ids.
-
-    Raises ConvertError for a missing or malformed file, and for whatever this model cannot compute.
-    """
-    path = Path(folder) / CONFIG
-    config = _read_json(path)
-    rope = config.get("rope_scaling") or config.get("rope_parameters") or {}
-    _refuse_unsupported(config, rope, path)
-    d_model, n_heads = (_positive(config, key, int, path) for key in ("hidden_size", "num_attention_heads"))
-    arch = Architecture(
-        vocab_size=_positive(config, "vocab_size", int, path),
-        d_model=d_model,
-        d_ff=_positive(config, "intermediate_size", int, path),
-        n_layers=_positive(config, "num_hidden_layers", int, path),
-        n_heads=n_heads,
-        n_kv_heads=_positive(config, "num_key_value_heads", int, path),
-        d_head=_positive({"head_dim": config.get("head_dim") or d_model // n_heads}, "head_dim", int, path),
-        rope_theta=_positive(config | rope, "rope_theta", float, path),
-        rms_eps=_positive(config, "rms_norm_eps", float, path),
-        tied=bool(config.get("tie_word_embeddings", False)),
-    )
-    if n_heads % arch.n_kv_heads or arch.d_head % 2:
-        raise ConvertError(
-            f"{path}: {n_heads} attention heads, {arch.n_kv_heads} key/value heads of size {arch.d_head}: wanted heads "
-            "that are a multiple of the key/value heads, and an even size"
-        )
-    stop_ids = _stop_ids(config, path)
-    generation = path.with_name(GENERATION)
-    if generation.exists():
-        stop_ids |= _stop_ids(_read_json(generation), generation)
-    return HfConfig(arch, tuple(sorted(stop_ids)))
 
 
 def import_params(folder: str | Path, arch: Architecture, mesh: Mesh) -> dict:
@@ -129,63 +81,17 @@ def export_params(
     shapes, wanted = jax.tree.map(np.shape, params), weights.tree(arch, lambda _, row: row.shape(arch))
     if shapes != wanted:
         raise ConvertError(f"the parameter tree is not one of {arch}: wanted shapes {wanted}, got {shapes}")
-    documents = _config_files(arch, stop_ids, dtype, config_from)
+    documents = config_files(arch, stop_ids, dtype, config_from)
     unfinished = folder.with_name(f"{folder.name}.tmp-{uuid4().hex[:8]}")
     unfinished.mkdir(parents=True)
     try:
         _write_shards(unfinished, arch, params, np.dtype(DTYPES[dtype]), max_shard_bytes)
         for name, values in documents.items():
-            _write_json(unfinished / name, values)
+            write_json(unfinished / name, values)
         unfinished.rename(folder)
     except BaseException:
         shutil.rmtree(unfinished)
         raise
-
-
-def _read_json(path: Path) -> dict:
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConvertError(f"{path}: cannot be read: {error.strerror}; wanted a Hugging Face model folder") from None
-    except ValueError as error:  # not UTF-8, or not JSON
-        raise ConvertError(f"{path}: not JSON: {error}") from None
-    if not isinstance(values, dict):
-        raise ConvertError(f"{path}: wanted a JSON object, got {type(values).__name__}")
-    return values
-
-
-def _write_json(path: Path, values: dict) -> None:
-    path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
-
-
-def _refuse_unsupported(config: dict, rope: dict, path: Path) -> None:
-    for key, found, wanted in (
-        ("model_type", config.get("model_type"), "qwen3"),
-        ("hidden_act", config.get("hidden_act", "silu"), "silu"),
-        ("attention_bias", config.get("attention_bias") or False, False),
-        ("use_sliding_window", config.get("use_sliding_window") or False, False),
-        ("layer_types", set(config.get("layer_types") or ["full_attention"]), {"full_attention"}),
-        ("rope_type", rope.get("rope_type", rope.get("type", "default")), "default"),
-        ("partial_rotary_factor", (config | rope).get("partial_rotary_factor") or 1, 1),
-        ("quantization_config", config.get("quantization_config"), None),
-    ):
-        if found != wanted:
-            raise ConvertError(f"{path}: {key} = {found!r}: supported now is {SUPPORTED}")
-
-
-def _positive(values: dict, key: str, kind: type, path: Path):
-    value = values.get(key)
-    if isinstance(value, bool) or not isinstance(value, int | kind) or not value > 0:
-        raise ConvertError(f"{path}: {key} = {value!r}: wanted a positive {kind.__name__}")
-    return kind(value)
-
-
-def _stop_ids(values: dict, path: Path) -> set[int]:
-    ids = values.get("eos_token_id")
-    ids = [] if ids is None else ids if isinstance(ids, list) else [ids]
-    if any(type(token) is not int for token in ids):
-        raise ConvertError(f"{path}: eos_token_id = {values['eos_token_id']!r}: wanted a token id or a list of them")
-    return set(ids)
 
 
 def _hf_tensors(arch: Architecture) -> Iterator[Tensor]:
@@ -216,7 +122,7 @@ def _open_tensors(folder: Path) -> dict[str, Stored]:
     """Every tensor of the folder by name. Like transformers, prefers the single file where both forms are there."""
     listed: dict[str, str] = {}
     if not (folder / SINGLE).exists() and (folder / INDEX).exists():
-        listed = _read_json(folder / INDEX).get("weight_map") or {}
+        listed = read_json(folder / INDEX).get("weight_map") or {}
         if not listed:
             raise ConvertError(f"{folder / INDEX}: weight_map is missing or empty")
     stored = {}
@@ -308,7 +214,7 @@ def _write_shards(folder: Path, arch: Architecture, params: dict, dtype: np.dtyp
     if len(shards) > 1:
         files = [f"model-{i:05d}-of-{len(shards):05d}.safetensors" for i in range(1, len(shards) + 1)]
         weight_map = {t.name: file for file, shard in zip(files, shards, strict=True) for t in shard}
-        _write_json(folder / INDEX, {"metadata": {"total_size": total}, "weight_map": weight_map})
+        write_json(folder / INDEX, {"metadata": {"total_size": total}, "weight_map": weight_map})
     for file, shard in zip(files, shards, strict=True):
         arrays = {tensor.name: _export_tensor(tensor, arch, params, dtype) for tensor in shard}
         save_file(arrays, folder / file, metadata={"format": "pt"})
@@ -320,47 +226,3 @@ def _export_tensor(tensor: Tensor, arch: Architecture, params: dict, dtype: np.d
     axes = row.axes.removeprefix("L")
     array = array.transpose([axes.index(letter) for letter in row.hf_axes]).reshape(_hf_shape(row, arch))
     return np.ascontiguousarray(array, dtype)  # safetensors writes the buffer as it lies
-
-
-def _config_files(arch: Architecture, stop_ids: Sequence[int], dtype: str, config_from: str | Path | None) -> dict:
-    """File name -> contents of config.json and generation_config.json."""
-    generation = {"eos_token_id": [int(token) for token in stop_ids] or None}
-    if config_from is None:
-        return {CONFIG: _new_config(arch, dtype) | generation, GENERATION: generation}
-    source = Path(config_from)
-    if (found := read_config(source).arch) != arch:
-        raise ConvertError(f"{source / CONFIG}: describes {found}, the parameters are {arch}")
-    config = _read_json(source / CONFIG)
-    config |= dict.fromkeys({"dtype", "torch_dtype"} & config.keys() or {"torch_dtype"}, dtype)
-    kept = source / GENERATION
-    return {CONFIG: config, GENERATION: _read_json(kept) if kept.exists() else generation}
-
-
-def _new_config(arch: Architecture, dtype: str) -> dict:
-    """A whole config.json, in the spelling of transformers 4 and 5 at once."""
-    return {
-        "architectures": ["Qwen3ForCausalLM"],
-        "model_type": "qwen3",
-        "vocab_size": arch.vocab_size,
-        "hidden_size": arch.d_model,
-        "intermediate_size": arch.d_ff,
-        "num_hidden_layers": arch.n_layers,
-        "num_attention_heads": arch.n_heads,
-        "num_key_value_heads": arch.n_kv_heads,
-        "head_dim": arch.d_head,
-        "rms_norm_eps": arch.rms_eps,
-        "tie_word_embeddings": arch.tied,
-        "hidden_act": "silu",
-        "attention_bias": False,
-        "attention_dropout": 0.0,
-        "initializer_range": 0.02,
-        "max_position_embeddings": 32768,
-        "use_cache": True,
-        "use_sliding_window": False,
-        "sliding_window": None,
-        "rope_theta": arch.rope_theta,
-        "rope_scaling": None,
-        "rope_parameters": {"rope_type": "default", "rope_theta": arch.rope_theta},
-        "dtype": dtype,
-        "torch_dtype": dtype,
-    }

@@ -12,8 +12,8 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from lte_jax import convert
-from lte_jax.convert import ConvertError
 from lte_jax.device import weights
+from lte_jax.hf_config import ConvertError, HfConfig, read_config
 
 # Spellings of the same numbers; what transformers writes beside them is left out where nothing reads it.
 SIZES = {
@@ -68,20 +68,20 @@ def edit_tensors(folder, change):
 
 @pytest.mark.parametrize("config", [V4, V5], ids=["v4", "v5"])
 def test_config_spellings_of_versions_4_and_5_give_the_same_architecture(tmp_path, config):
-    assert convert.read_config(write(tmp_path, config)) == convert.HfConfig(tiny.ARCH, (7,))
+    assert read_config(write(tmp_path, config)) == HfConfig(tiny.ARCH, (7,))
 
 
 def test_head_dim_and_tying_have_defaults(tmp_path):
     config = {key: value for key, value in V5.items() if key not in ("head_dim", "tie_word_embeddings")}
-    arch = convert.read_config(write(tmp_path, config | {"hidden_size": 40})).arch
+    arch = read_config(write(tmp_path, config | {"hidden_size": 40})).arch
     assert (arch.d_head, arch.tied) == (10, False)
 
 
 def test_stop_ids_are_the_union_and_nothing_else_is_read_from_the_generation_config(tmp_path):
     write(tmp_path, V5 | {"eos_token_id": [9, 7]}, {"eos_token_id": 3, "temperature": "not a number", "top_p": []})
-    assert convert.read_config(tmp_path) == convert.HfConfig(tiny.ARCH, (3, 7, 9))
+    assert read_config(tmp_path) == HfConfig(tiny.ARCH, (3, 7, 9))
     write(tmp_path, V5 | {"eos_token_id": None}, {"temperature": 0.6})
-    assert convert.read_config(tmp_path).stop_ids == ()
+    assert read_config(tmp_path).stop_ids == ()
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_stop_ids_are_the_union_and_nothing_else_is_read_from_the_generation_con
 )
 def test_what_the_model_cannot_compute_is_refused_with_what_it_can(tmp_path, change, named):
     with pytest.raises(ConvertError, match="supported now is dense Qwen3") as error:
-        convert.read_config(write(tmp_path, V5 | change))
+        read_config(write(tmp_path, V5 | change))
     assert named in str(error.value) and "config.json" in str(error.value)
 
 
@@ -118,19 +118,19 @@ def test_what_the_model_cannot_compute_is_refused_with_what_it_can(tmp_path, cha
 )
 def test_a_malformed_config_is_refused_by_key(tmp_path, change, named):
     with pytest.raises(ConvertError, match=named.replace("(", r"\(")):
-        convert.read_config(write(tmp_path, V5 | change))
+        read_config(write(tmp_path, V5 | change))
 
 
 def test_missing_and_broken_json_name_the_file(tmp_path):
     with pytest.raises(ConvertError, match="nowhere/config.json: cannot be read"):
-        convert.read_config(tmp_path / "nowhere")
+        read_config(tmp_path / "nowhere")
     write(tmp_path, V5)
     (tmp_path / "config.json").write_text('{"model_type": "qwen3",')
     with pytest.raises(ConvertError, match="config.json: not JSON"):
-        convert.read_config(tmp_path)
+        read_config(tmp_path)
     (tmp_path / "config.json").write_text("[]")
     with pytest.raises(ConvertError, match="wanted a JSON object"):
-        convert.read_config(tmp_path)
+        read_config(tmp_path)
 
 
 @pytest.mark.parametrize("arch", [tiny.ARCH, tiny.UNTIED], ids=["tied", "untied"])
@@ -140,8 +140,8 @@ def test_import_then_export_is_bitwise(tmp_path, arch, dtype, max_shard_bytes):
     first = export(tmp_path / "first", arch, dtype=dtype, max_shard_bytes=max_shard_bytes)
     assert (len(list(first.glob("*.safetensors"))) > 3) == (max_shard_bytes == 2000)
     assert ("lm_head.weight" in tensors(first)) == (not arch.tied)
-    hf = convert.read_config(first)
-    assert hf == convert.HfConfig(arch, (7,))
+    hf = read_config(first)
+    assert hf == HfConfig(arch, (7,))
     params = convert.import_params(first, hf.arch, tiny.mesh())
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {np.dtype(np.float32)}
     if dtype == "float32":

@@ -89,13 +89,14 @@ def _transformers_agrees(folder: Path) -> None:
 
     from lte_jax import convert
     from lte_jax.device import qwen3
+    from lte_jax.hf_config import read_config
 
     model, info = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
     assert not info["missing_keys"] and not info["unexpected_keys"]
     ids = np.array([AutoTokenizer.from_pretrained(folder)("Let x be a real number")["input_ids"]])
     with torch.no_grad():
         theirs = model(torch.tensor(ids)).logits.numpy()
-    arch = convert.read_config(folder).arch
+    arch = read_config(folder).arch
     bound = qwen3.bind(arch, convert.import_params(folder, arch, tiny.mesh()))
     ours = jax.jit(lambda tokens: qwen3.logits(bound(tokens, dtype=jnp.float32), bound.head_VD))(ids)
     assert np.abs(np.asarray(ours) - theirs).max() < 1e-4

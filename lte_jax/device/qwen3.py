@@ -72,7 +72,7 @@ class Qwen3(nnx.Module):
         self.arch = arch
         self.embed = _param(arch, ("embed",), rngs)
         if stacked:
-            self.layers = nnx.vmap(partial(Layer, arch))(rngs.fork(split=arch.n_layers))
+            self.layers = nnx.vmap(partial(Layer, arch))(rngs.split(arch.n_layers))
         else:
             self.layers = nnx.List([Layer(arch, rngs) for _ in range(arch.n_layers)])
         self.final_norm = _param(arch, ("final_norm",), rngs)

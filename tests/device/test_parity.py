@@ -15,6 +15,7 @@ from lte_jax import convert
 from lte_jax.config import EngineConfig, ModelConfig
 from lte_jax.device import qwen3
 from lte_jax.device.weights import Architecture
+from lte_jax.hf_config import HfConfig, read_config
 from lte_jax.records import Prompt
 from lte_jax.rollout import Engine, Request, Sampling
 
@@ -118,8 +119,8 @@ def saved(request, tmp_path_factory):
 
 def test_logits_equal_transformers(saved):
     arch, model, folder = saved
-    hf = convert.read_config(folder)
-    assert hf == convert.HfConfig(arch, (3, 5))
+    hf = read_config(folder)
+    assert hf == HfConfig(arch, (3, 5))
     ours = our_logits(convert.import_params(folder, arch, tiny.mesh()), tokens(arch), arch)
     reference = reference_logits(model, tokens(arch))
     assert np.abs(reference).max() > 2  # logits large enough to differ
