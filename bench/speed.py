@@ -33,7 +33,9 @@ ROWS, PROMPT, RESPONSE = 64, 64, 128
 
 
 def sampling(arch: Architecture, repeats: int) -> dict:
-    engine = Engine(arch, MODEL, EngineConfig(slots=ROWS, chunk=32, length_bucket=64), make_mesh(MeshConfig()), [], PROMPT)
+    engine = Engine(
+        arch, MODEL, EngineConfig(slots=ROWS, chunk=32, length_bucket=64), make_mesh(MeshConfig()), [], PROMPT
+    )
     engine.load(qwen3.initial_params(arch, jax.random.key(0)))
     rng = np.random.default_rng(0)
     prompts = [Prompt("", tuple(rng.integers(0, arch.vocab_size, PROMPT).tolist())) for _ in range(ROWS // 8)]
@@ -92,7 +94,12 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     arguments = parser.parse_args()
     arch = SHAPES[arguments.shape]
-    about = {"shape": arguments.shape, "parameters": weights.n_params(arch), "devices": device_kind(), "jax": jax.__version__}
+    about = {
+        "shape": arguments.shape,
+        "parameters": weights.n_params(arch),
+        "devices": device_kind(),
+        "jax": jax.__version__,
+    }
     for measure in (sampling, updating):
         print(json.dumps({**about, **measure(arch, arguments.repeats)}), flush=True)
 

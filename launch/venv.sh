@@ -9,6 +9,10 @@
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 VENV="${VENV:-.venv}"
 
+# glibc asks for huge pages, where the kernel grants them: a training step of the tiny model on a virtual machine took
+# 86 ms instead of 148, since XLA's CPU buffers are mapped anew in every step. Elsewhere it does nothing.
+export GLIBC_TUNABLES="${GLIBC_TUNABLES:-glibc.malloc.hugetlb=1}"
+
 find_python() {
   local candidate
   for candidate in "${PYTHON:-}" python3 python3.12 python3.11 python3.13; do

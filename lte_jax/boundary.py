@@ -70,7 +70,7 @@ def pack(groups: Sequence[Group], config, mesh: Mesh) -> Packed:
         n_columns = round_up(rows[0].length, config.optim.length_bucket)
         most = max(1, config.optim.microbatch_tokens // n_columns // shards)
         taken, rows = rows[: most * shards], rows[most * shards :]
-        n_rows = shards * min(most, power_of_two(-(-len(taken) // shards)))
+        n_rows = shards * min(most, row_bucket(-(-len(taken) // shards)))
         microbatches.append(jax.device_put(_microbatch(taken, n_rows, n_columns), batch_sharding(mesh)))
     return Packed(microbatches, int(n_tokens_B.sum()), n_trained)
 
@@ -78,6 +78,11 @@ def pack(groups: Sequence[Group], config, mesh: Mesh) -> Packed:
 def power_of_two(n: int) -> int:
     """The smallest power of two that is at least n: sizes come from a short list, so programs do too."""
     return 1 << (n - 1).bit_length()
+
+
+def row_bucket(n: int) -> int:
+    """The smallest of 1, 2, 3, 4, 6, 8, 12, 16, 24, … that is at least n: two sizes an octave, at most a third padding."""
+    return min(size for size in (power_of_two(n), 3 * power_of_two(-(-n // 3))) if size >= n)
 
 
 def _microbatch(rows: Sequence[Row], n_rows: int, n_columns: int) -> Microbatch:

@@ -71,9 +71,7 @@ def _restore_params(run: Path, step: int, arch: Architecture, mesh: Mesh) -> dic
     shardings = param_shardings(arch, mesh)
     target = weights.tree(
         arch,
-        lambda path, row: jax.ShapeDtypeStruct(
-            row.shape(arch), jnp.float32, sharding=weights.leaf(shardings, path)
-        ),
+        lambda path, row: jax.ShapeDtypeStruct(row.shape(arch), jnp.float32, sharding=weights.leaf(shardings, path)),
     )
     with _manager(run) as manager:
         return manager.restore(step, args=ocp.args.Composite(params=ocp.args.StandardRestore(target)))["params"]

@@ -22,7 +22,11 @@ Json = Annotated[bool, typer.Option("--json", help="print one JSON object on sta
 
 
 @app.command()
-def train(config: ConfigFile, overrides: Overrides = None, run: Annotated[Path, typer.Option(help="run folder")] = Path("runs/train")):
+def train(
+    config: ConfigFile,
+    overrides: Overrides = None,
+    run: Annotated[Path, typer.Option(help="run folder")] = Path("runs/train"),
+):
     """Trains; the same command continues a stopped run."""
     from lte_jax import config as settings
 
@@ -36,7 +40,11 @@ def train(config: ConfigFile, overrides: Overrides = None, run: Annotated[Path, 
 
 
 @app.command()
-def study(config: ConfigFile, overrides: Overrides = None, run: Annotated[Path, typer.Option(help="folder of the study")] = Path("runs/study")):
+def study(
+    config: ConfigFile,
+    overrides: Overrides = None,
+    run: Annotated[Path, typer.Option(help="folder of the study")] = Path("runs/study"),
+):
     """Compares strategies over seeds from one base; the same command continues a stopped study."""
     from lte_jax import config as settings
 
@@ -49,12 +57,19 @@ def study(config: ConfigFile, overrides: Overrides = None, run: Annotated[Path, 
         try:
             run_study(resolved, run, Live())
         except JobError as error:
-            print(f"error: {error}\nThe same command continues from here.", file=sys.stderr)
+            _to_stderr(f"error: {error}\nThe same command continues from here.")
             raise typer.Exit(1) from None
+        except KeyboardInterrupt:
+            _to_stderr("stopped; the same command continues from here")
+            raise typer.Exit(130) from None
 
 
 @app.command()
-def warmup(config: ConfigFile, overrides: Overrides = None, run: Annotated[Path, typer.Option(help="folder to make base and data in")] = Path("runs/warmup")):
+def warmup(
+    config: ConfigFile,
+    overrides: Overrides = None,
+    run: Annotated[Path, typer.Option(help="folder to make base and data in")] = Path("runs/warmup"),
+):
     """Makes the built-in task's problem files and its base model, as a Hugging Face folder."""
     from lte_jax import config as settings
 
@@ -65,7 +80,9 @@ def warmup(config: ConfigFile, overrides: Overrides = None, run: Annotated[Path,
 
         live, pace = Live(), Pace()
         base = make_base(
-            resolved, run, lambda n, total, loss: live.status(f"warm-up {n}/{total}  loss {loss:.3f}  {pace.left(n, total)}")
+            resolved,
+            run,
+            lambda n, total, loss: live.status(f"warm-up {n}/{total}  loss {loss:.3f}  {pace.left(n, total)}"),
         )
         live.close()
         live.say(f"base model: {base.model}; problems: {base.data}")
@@ -151,7 +168,10 @@ def verify(
 
 
 @app.command()
-def config(file: Annotated[Path | None, typer.Argument(help="YAML file; its values are shown")] = None, overrides: Overrides = None):
+def config(
+    file: Annotated[Path | None, typer.Argument(help="YAML file; its values are shown")] = None,
+    overrides: Overrides = None,
+):
     """Prints every setting with its default, or a file's value, and its meaning."""
     from lte_jax import config as settings
 
@@ -159,7 +179,9 @@ def config(file: Annotated[Path | None, typer.Argument(help="YAML file; its valu
         shown = settings.load(file, overrides or []) if file else settings.build({}, overrides or [])
         for name, value, meaning in settings.fields(shown):
             value = value.model_dump() if hasattr(value, "model_dump") else value
-            print(f"{name} = {json.dumps(value, ensure_ascii=False, default=lambda item: item.model_dump())}\n    {meaning}")
+            print(
+                f"{name} = {json.dumps(value, ensure_ascii=False, default=lambda item: item.model_dump())}\n    {meaning}"
+            )
 
 
 @app.command("import-hf")

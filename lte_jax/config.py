@@ -86,7 +86,9 @@ class PromptConfig(Section):
 class SampleConfig(Section):
     group_size: int = setting(8, "G: rollouts per problem and round", ge=2)
     temperature: float = setting(1.0, "sampling temperature", gt=0)
-    top_p: float = setting(1.0, "nucleus mass; below 1 warns, since ratios use the untruncated distribution", gt=0, le=1)
+    top_p: float = setting(
+        1.0, "nucleus mass; below 1 warns, since ratios use the untruncated distribution", gt=0, le=1
+    )
     top_k: int = setting(0, "most likely tokens kept; 0: all", ge=0)
     response_budget: int = setting(8192, "L: longest response, tokens, stop token included", ge=1)
 
@@ -101,7 +103,7 @@ class EngineConfig(Section):
 class ExploreConfig(Section):
     strategy: Literal["grpo", "extra", "lte"] = setting("lte", "what is done for a none-pass group")
     rounds: int = setting(1, "most further rounds per group; one more runs only while nothing is correct", ge=1)
-    hints: Literal["real", "random"] = setting("real", "random: as many values that are not the failures (a control)")
+    hints: Literal["real", "random"] = setting("real", "random: as many values as the real list has, from the whole domain (a control)")
     answer_domain: tuple[str, ...] = setting(
         (), "values that random hints are drawn from; empty: the lists of other groups of earlier steps"
     )

@@ -34,7 +34,9 @@ def open_benchmarks(session: Session, say: Callable[[str], None] = print) -> lis
 
 
 def evaluate(
-    session: Session, benchmarks: Sequence[Benchmark], progress: Callable[[int, int], None] = lambda n_done, n_total: None
+    session: Session,
+    benchmarks: Sequence[Benchmark],
+    progress: Callable[[int, int], None] = lambda n_done, n_total: None,
 ) -> tuple[dict[str, dict[str, float]], list[dict]]:
     """(metrics by benchmark, one row per problem). The engine must hold the weights.
 
@@ -55,9 +57,7 @@ def evaluate(
 def _rows(session: Session, benchmark: Benchmark, stream: int, drawn: Callable[[int], None]) -> list[dict]:
     samples = benchmark.samples
     owners = [(i, j) for i in range(len(benchmark.problems)) for j in range(samples)]
-    requests = [
-        Request(benchmark.problems[i][1], (session.config.seed, EVALUATE, 0, i, stream, j)) for i, j in owners
-    ]
+    requests = [Request(benchmark.problems[i][1], (session.config.seed, EVALUATE, 0, i, stream, j)) for i, j in owners]
     rollouts: list = [None] * len(requests)
     for n, (place, response) in enumerate(session.engine.generate(requests, session.evaluation_sampling()), start=1):
         i, j = owners[place]

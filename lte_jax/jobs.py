@@ -1,5 +1,5 @@
-"""Commands as child processes, a few at once. One that fails stops the rest, and so does what ends this process in order:
-Ctrl-C, SIGTERM, a closed terminal. Standard library only.
+"""Commands as child processes, a few at once. One that fails stops the rest, and so does what ends this process in
+order: Ctrl-C, SIGTERM, a closed terminal. Standard library only.
 """
 
 import os

@@ -23,6 +23,7 @@ from lte_jax.report.runs import last_evaluation, read_evaluations
 BASE, DATA = "base", "data"  # folders that warmup.make_base writes
 CONFIGS, CACHE, SECONDS = "configs", "cache", "seconds.json"
 BENCHMARKS = ("heldout", "heldout_facts")  # of the built-in task: new problems of practised facts, and of others
+SHARED = ("steps", "seed", "model.path", "data.", "eval.", "study.")  # settings that no arm may have of its own
 MAY_CHANGE = ("log.", "verify.", "study.arms", "study.seeds", "study.parallel")  # between two starts of a study
 
 
@@ -37,10 +38,9 @@ def run_study(config: Config, folder: Path, live: Live) -> dict:
     runs = write_configs(config, folder)
     if not (config.model.path or (folder / BASE / "config.json").is_file()):
         with _timed(folder, "warmup"):
-            _warm_up(config, folder)
+            _warm_up(config, folder, live)
     with _timed(folder, "runs"):
         train_runs(config, folder, runs, live)
-    live.close()
     hinted = [arm for arm in config.study.arms if _hints(arm_config(config, arm, 0, folder))]
     return write_results(config, folder, runs, hinted, _seconds(folder), live.say)
 
@@ -55,13 +55,14 @@ def check_comparable(config: Config) -> None:
     if not config.eval.every:
         raise ConfigError("eval.every is 0: a study compares evaluations; wanted the steps between them")
     if config.model.path and not (config.data.train and config.eval.benchmarks):
-        raise ConfigError("a study of model.path needs data.train and eval.benchmarks; without all three it makes its own")
+        raise ConfigError("a study of model.path needs data.train and eval.benchmarks; without it, it makes all three")
+    shared = _values(arm_config(config, None, 0, Path()))
     for arm in study.arms:
         if not re.fullmatch(r"[\w.-]+", arm):
             raise ConfigError(f"study.arms: {arm!r} names a folder; wanted letters, digits, '.', '_' and '-'")
-        shared, own = ({name: v for name, v, _ in fields(arm_config(config, a, 0, Path()))} for a in (None, arm))
+        own = _values(arm_config(config, arm, 0, Path()))
         for name in shared:
-            if own[name] != shared[name] and name.startswith(("steps", "seed", "model.path", "data.", "eval.", "study.")):
+            if own[name] != shared[name] and name.startswith(SHARED):
                 raise ConfigError(f"study.arms.{arm} sets {name}, which all arms share; set it for the whole study")
     if find_spec("matplotlib") is None:
         raise ConfigError("a study draws its curves with matplotlib, which is missing: pip install 'lte_jax[report]'")
@@ -84,29 +85,36 @@ def write_configs(config: Config, folder: Path) -> list[tuple[str, int]]:
     machine for a while then hits all arms alike. Raises ConfigError where an earlier start wrote other settings."""
     (folder / CONFIGS).mkdir(exist_ok=True)
     runs = [(arm, seed) for seed in config.study.seeds for arm in config.study.arms]
-    for arm, seed in runs:
-        path, own = _config_path(folder, arm, seed), arm_config(config, arm, seed, folder)
+    configs = {_config_path(folder, arm, seed): arm_config(config, arm, seed, folder) for arm, seed in runs}
+    for path, own in configs.items():
         if path.exists():
             _refuse_other_settings(load(path), own, path)
+    for path, own in configs.items():
         path.write_text(dump(own), encoding="utf-8")
     return runs
 
 
 def _refuse_other_settings(before: Config, now: Config, path: Path) -> None:
-    old, new = ({name: value for name, value, _ in fields(config)} for config in (before, now))
+    old, new = _values(before), _values(now)
     changed = [
         f"{name} ({old[name]!r} -> {new[name]!r})"
         for name in new
         if not (old[name] == new[name] or name.startswith(MAY_CHANGE) or name == "steps" and new[name] > old[name])
     ]
     if changed:
-        raise ConfigError(f"{path}: this study was started with other settings: {', '.join(changed)}. Choose another folder")
+        changed = ", ".join(changed)
+        raise ConfigError(f"{path}: this study was started with other settings: {changed}. Choose another folder")
 
 
-def _warm_up(config: Config, folder: Path) -> None:
+def _values(config: Config) -> dict[str, object]:
+    return {name: value for name, value, _ in fields(config)}
+
+
+def _warm_up(config: Config, folder: Path, live: Live) -> None:
     """Makes the base; its progress goes to this process's output."""
     path = folder / CONFIGS / "warmup.yaml"
     path.write_text(dump(config), encoding="utf-8")
+    live.say(f"warm-up of the base model: {config.warmup.steps} steps")
     run_jobs([Job("warm-up", _lte("warmup", path, folder), _environment(folder, n_parallel=1))], 1)
 
 
@@ -118,26 +126,29 @@ def train_runs(config: Config, folder: Path, runs: Sequence[tuple[str, int]], li
     for arm, seed in runs:
         run = folder / f"{arm}-{seed}"
         if config.steps not in read_evaluations(run):
-            jobs.append(Job(run.name, _lte("train", _config_path(folder, arm, seed), run), environment, run / "log.txt"))
-    if len(jobs) < len(runs):
-        live.say(f"{len(runs) - len(jobs)} of {len(runs)} runs are finished already")
+            command = _lte("train", _config_path(folder, arm, seed), run)
+            jobs.append(Job(run.name, command, environment, log=run / "log.txt"))
+    live.say(f"{len(runs)} runs, {len(runs) - len(jobs)} of them finished already; {n_parallel} at once")
     progress = _Progress(config.steps, folder, [job.name for job in jobs], len(runs), live)
-    run_jobs(jobs, n_parallel, progress.show, progress.finished)
+    try:
+        run_jobs(jobs, n_parallel, progress.show, progress.finished)
+    finally:
+        live.close()
 
 
 class _Progress:
-    """Says which runs are on, how far they are, and how long the rest will take."""
+    """Says which runs are on, how far they are, and how long the rest will take at the rate since the first step."""
 
     def __init__(self, n_steps: int, folder: Path, names: Sequence[str], n_runs: int, live: Live):
         self.n_steps, self.folder, self.n_runs, self.live = n_steps, folder, n_runs, live
         self.unfinished = list(names)
-        self.pace = Pace(window=None)
-        self.pace.left(self._n_done(), n_steps * n_runs)  # starts the clock
+        self.pace, self.n_before = Pace(window=None), self._n_done()
 
     def show(self, running: Sequence[str]) -> None:
         n_finished = self.n_runs - len(self.unfinished)
         parts = [f"{name} {self._steps(name)}/{self.n_steps}{self._pass_at_1(name)}" for name in running]
-        left = self.pace.left(self._n_done(), self.n_steps * self.n_runs)
+        n_done = self._n_done()
+        left = self.pace.left(n_done, self.n_steps * self.n_runs) if n_done > self.n_before else "left ?"
         self.live.status("  ".join([f"{n_finished} of {self.n_runs} runs done", *parts, left]))
 
     def finished(self, name: str, seconds: float) -> None:

@@ -36,7 +36,9 @@ def train(config: Config, run: str | Path, verifier: Verifier, live: Live) -> di
     if not config.data.train:
         raise ConfigError("data.train is empty: wanted a JSONL or Parquet file of problems (data.train=FILE)")
     if config.sample.top_p < 1 or config.sample.top_k:
-        live.warn("sample.top_p or top_k cuts the distribution: tokens of negative advantage are clipped from the start")
+        live.warn(
+            "sample.top_p or top_k cuts the distribution: tokens of negative advantage are clipped from the start"
+        )
     session = open_session(config, verifier, live.say)
     problems = with_prompts(session, open_problems(config.data.train, live.say))
     benchmarks = open_benchmarks(session, live.say) if config.eval.every else []
@@ -55,9 +57,7 @@ class _Trainer:
         self.strategy: Strategy = make_strategy(self.config, session.prompts, session.verifier.same_answer)
         per_step = self.config.problems_per_step // self.config.optim.problems_per_update
         config, arch = self.config, session.model.arch
-        self.spec = UpdateSpec(
-            arch, config.model, config.loss, config.optim, config.steps * per_step, session.mesh
-        )
+        self.spec = UpdateSpec(arch, config.model, config.loss, config.optim, config.steps * per_step, session.mesh)
         self.state, self.step, self.memory, self.n_skipped = self._start()
 
     def _start(self) -> tuple[TrainState, int, dict, int]:
@@ -227,4 +227,3 @@ def _replaying(recorded: dict, verify):
         return [recorded.get(item) or fresh[item] for item in items]
 
     return grade
-

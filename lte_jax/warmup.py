@@ -83,7 +83,9 @@ def fit(config: Config, arch: Architecture, task: arithmetic.Task, tokenizer: To
     spec = UpdateSpec(arch, config.model, config.loss, optim, warmup.steps, mesh)
     state = initial_state(spec, qwen3.initial_params(arch, jax.random.key(config.study.task_seed)))
     rng = np.random.default_rng([config.study.task_seed, *b"warm-up"])
-    examples = [_encode(example, tokenizer) for example in task.warmup_examples(rng, warmup.steps * warmup.batch, warmup)]
+    examples = [
+        _encode(example, tokenizer) for example in task.warmup_examples(rng, warmup.steps * warmup.batch, warmup)
+    ]
     n_columns = max(len(prompt) + len(response) for prompt, response in examples)
     for step in range(warmup.steps):
         batch = examples[step * warmup.batch : (step + 1) * warmup.batch]

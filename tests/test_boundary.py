@@ -156,8 +156,8 @@ def tally(**values):
 
 
 def test_metrics_are_means_over_their_own_tokens():
-    metrics = tally_metrics(tally(n_on=4, n_off=2, ratio_on=6, ratio_off=1, ratio_off_max=0.75, shaped_off=0.5,
-                                  entropy=3, push_on=3, push_off=1, clipped=1, mismatch=2, mismatch_max=1.5))  # fmt: skip
+    sums = dict(n_on=4, n_off=2, ratio_on=6, ratio_off=1, shaped_off=0.5, entropy=3, clipped=1, mismatch=2)
+    metrics = tally_metrics(tally(**sums, push_on=3, push_off=1, ratio_off_max=0.75, mismatch_max=1.5))
     assert metrics["ratio/on_policy_mean"] == 1.5
     assert metrics["ratio/hinted_mean"] == 0.5
     assert metrics["ratio/hinted_max"] == 0.75

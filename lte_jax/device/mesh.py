@@ -67,6 +67,12 @@ def sampler_shardings(arch: Architecture, mesh: Mesh) -> dict:
     return {**whole, "layers": {i: whole["layers"] for i in range(arch.n_layers)}}
 
 
+def lookup_sharding(mesh: Mesh) -> NamedSharding:
+    """[V, D] of the embedding while tokens are looked up: with D over fsdp, where rows lie too, the partitioner would
+    copy every activation whole."""
+    return NamedSharding(mesh, PartitionSpec(MESH_AXIS["V"]))
+
+
 def cache_sharding(mesh: Mesh) -> NamedSharding:
     """[B, K, S, H]: rows over data and fsdp, heads over tensor."""
     return NamedSharding(mesh, PartitionSpec(BATCH_AXES, "tensor"))

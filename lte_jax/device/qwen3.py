@@ -79,9 +79,22 @@ class Qwen3(nnx.Module):
         if not arch.tied:
             self.head = _param(arch, ("head",), rngs)
 
-    def __call__(self, tokens_BT, *, dtype, attention="auto", scan=True, remat="none", constrain=lambda x: x):
-        """Final hidden states [B, T, D] of right-padded rows; `constrain` pins the sharding of activations."""
-        x_BTD = constrain(self.embed[...].astype(dtype)[tokens_BT])
+    def __call__(
+        self,
+        tokens_BT,
+        *,
+        dtype,
+        attention="auto",
+        scan=True,
+        remat="none",
+        constrain=lambda x_BTD: x_BTD,
+        constrain_table=lambda embed_VD: embed_VD,
+    ):
+        """Final hidden states [B, T, D] of right-padded rows.
+
+        `constrain` pins the sharding of activations, `constrain_table` that of the embedding while rows are looked up.
+        """
+        x_BTD = constrain(constrain_table(self.embed[...].astype(dtype))[tokens_BT])
         angle_BTH = rope_angle(jnp.arange(tokens_BT.shape[1])[None], self.arch)
 
         def block(x_BTD, layer):

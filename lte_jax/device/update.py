@@ -74,9 +74,7 @@ def abstract_state(spec: UpdateSpec) -> TrainState:
     """Shapes, types and shardings of the state, for restoring it."""
     shapes = weights.tree(spec.arch, lambda path, row: jax.ShapeDtypeStruct(row.shape(spec.arch), jnp.float32))
     state = jax.eval_shape(partial(_new_state, optimiser(spec.optim, spec.n_updates)), shapes)
-    return jax.tree.map(
-        lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), state, state_shardings(spec)
-    )
+    return jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), state, state_shardings(spec))
 
 
 def initial_state(spec: UpdateSpec, params: dict) -> TrainState:
@@ -92,7 +90,7 @@ def _new_state(tx, params) -> TrainState:
 
 def policy_logp(params: dict, tokens_BT, temperature, spec: UpdateSpec):
     """(logp_BT, entropy_BT) of right-padded rows under float32 weights, at a temperature."""
-    batch = mesh.batch_sharding(spec.mesh)
+    batch, table = mesh.batch_sharding(spec.mesh), mesh.lookup_sharding(spec.mesh)
     model = qwen3.bind(spec.arch, params)
     hidden_BTD = model(
         tokens_BT,
@@ -100,7 +98,8 @@ def policy_logp(params: dict, tokens_BT, temperature, spec: UpdateSpec):
         attention=spec.model.attention,
         scan=spec.model.scan_layers,
         remat=spec.model.remat,
-        constrain=lambda x: jax.lax.with_sharding_constraint(x, batch),
+        constrain=lambda x_BTD: jax.lax.with_sharding_constraint(x_BTD, batch),
+        constrain_table=lambda embed_VD: jax.lax.with_sharding_constraint(embed_VD, table),
     )
     return token_logp(hidden_BTD, model.head_VD, tokens_BT, temperature, spec.model.logprob_chunk)
 
@@ -183,9 +182,7 @@ def apply(state: TrainState, gradients: dict, spec: UpdateSpec):
     ok = jnp.isfinite(norm)
     updates, opt_state = tx.update(gradients, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
-    kept = jax.tree.map(
-        lambda new, old: jnp.where(ok, new, old), (params, opt_state), (state.params, state.opt_state)
-    )
+    kept = jax.tree.map(lambda new, old: jnp.where(ok, new, old), (params, opt_state), (state.params, state.opt_state))
     after = TrainState(
         *kept, state.n_updates + ok, state.n_nonfinite + ~ok, jnp.where(ok, 0, state.n_nonfinite_in_row + 1)
     )

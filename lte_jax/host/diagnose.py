@@ -72,8 +72,8 @@ def repeats_answer(rollout: Rollout, answers: Sequence[str]) -> bool:
 
 
 def contains_answer(text: str, answers: Sequence[str]) -> bool:
-    """Whether a listed answer stands in the text as a whole token."""
-    return any(re.search(rf"(?<![\w.]){re.escape(answer)}(?![\w.])", text) for answer in answers)
+    """Whether a listed answer stands in the text as a whole token; a full stop may follow, a decimal place may not."""
+    return any(re.search(rf"(?<![\w.]){re.escape(answer)}(?!\w|\.\d)", text) for answer in answers)
 
 
 def _folded(text: str) -> str:

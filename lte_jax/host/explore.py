@@ -81,11 +81,11 @@ class Lte:
         if not _wants_more(group, self.config):
             return None
         mode = failure_mode(last_round(group))
-        answers = wrong_answers(all_rollouts(group), self.same_answer)
-        if self.config.explore.hints == "random":
-            answers = self._random_answers(group, len(answers[: self.config.prompt.hints.max_answers]), memory)
+        hinted = self.prompts.hinted(group.problem, mode, wrong_answers(all_rollouts(group), self.same_answer))
+        if hinted is not None and self.config.explore.hints == "random":
+            answers = self._random_answers(group, len(hinted[1]), memory)
+            hinted = self.prompts.hinted(group.problem, mode, answers)
         n = self.config.sample.group_size
-        hinted = self.prompts.hinted(group.problem, mode, answers)
         if hinted is None:
             return Retry(group.prompt, n, Origin.EXTRA, FailureMode.NO_ANSWER)
         prompt, listed = hinted
@@ -102,6 +102,7 @@ class Lte:
         return {"lists": [*memory.get("lists", []), *filter(None, new)][-MEMORY_LISTS:]}
 
     def _random_answers(self, group: Group, n: int, memory: dict) -> tuple[str, ...]:
+        """As many distinct values as the real list has, from the whole domain, whatever the group's failures were."""
         domain = self.config.explore.answer_domain or tuple(
             dict.fromkeys(answer for answers in memory.get("lists", []) for answer in answers)
         )

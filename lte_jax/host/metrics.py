@@ -66,7 +66,8 @@ def _leakage(groups: Sequence[Group], patterns: Sequence[str]) -> dict[str, floa
         if not rows:
             continue
         excess = [
-            contains_answer(r.text, a.retry.answers) - _mean(contains_answer(p.text, a.retry.answers) for p in g.initial)
+            contains_answer(r.text, a.retry.answers)
+            - _mean(contains_answer(p.text, a.retry.answers) for p in g.initial)
             for g, a, r in rows
         ]
         metrics |= {

@@ -1,4 +1,4 @@
-"""What a running job says: phase, key figures, time left. A changing line on a terminal; in a log file whole lines only.
+"""What a running job says: phase, key figures, time left. A changing line on a terminal, whole lines in a log file.
 
 In a log, what merely passes (a phase, a count) is repeated only after the job has been silent for a while.
 """

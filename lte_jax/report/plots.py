@@ -1,6 +1,7 @@
 """The picture of a study: held-out Pass@1 by step, tokens and seconds, and how stagnation falls in training."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import matplotlib
@@ -25,25 +26,26 @@ def plot_curves(path: Path, title: str, held_out: str, arms: Mapping[str, Sequen
     """Writes a PNG: one line per arm, the mean over seeds, in a band from the lowest seed to the highest."""
     figure, axes = plt.subplots(2, 2, figsize=(11, 8), layout="constrained")
     panels = (
-        ("steps", lambda log: _held_out(log, held_out, "step")),
-        ("sampled response tokens, thousands", lambda log: _held_out(log, held_out, "tokens", 1e-3)),
-        ("seconds of training steps", lambda log: _held_out(log, held_out, "seconds")),
+        ("by step", "steps", partial(_held_out, held_out, "step")),
+        ("by response tokens sampled", "thousand tokens", partial(_held_out, held_out, "tokens", scale=1e-3)),
+        ("by wall time of training steps", "seconds", partial(_held_out, held_out, "seconds")),
     )
-    for ax, (label, line_of) in zip(axes.flat, panels, strict=False):
+    for ax, (name, label, line_of) in zip(axes.flat, panels, strict=False):
         _draw(ax, arms, line_of)
+        ax.set_title(name, fontsize=10)
         ax.set(xlabel=label, ylabel=f"Pass@1, {held_out}")
     stagnation = axes.flat[-1]
     _draw(stagnation, arms, _none_pass)
-    stagnation.set(xlabel="steps", ylabel="none-pass share of training groups", ylim=(0, None))
-    stagnation.set_title(f"before mixing, moving mean over {SMOOTHED} steps", fontsize=10)
+    stagnation.set_title(f"training groups before mixing, mean over {SMOOTHED} steps", fontsize=10)
+    stagnation.set(xlabel="steps", ylabel="none-pass share", ylim=(0, None))
     handles, labels = axes.flat[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
-    figure.suptitle(title)
+    figure.suptitle(title, fontsize=12, fontweight="bold")
     figure.savefig(path, dpi=150)
     plt.close(figure)
 
 
-def _draw(ax: Axes, arms: Mapping[str, Sequence[RunLog]], line_of) -> None:
+def _draw(ax: Axes, arms: Mapping[str, Sequence[RunLog]], line_of: Callable[[RunLog], Line]) -> None:
     for i, (arm, runs) in enumerate(arms.items()):
         xs, by_seed = _on_one_grid([line_of(log) for log in runs])
         columns = list(zip(*by_seed, strict=True))
@@ -55,7 +57,7 @@ def _draw(ax: Axes, arms: Mapping[str, Sequence[RunLog]], line_of) -> None:
     ax.spines[["top", "right"]].set_visible(False)
 
 
-def _held_out(log: RunLog, benchmark: str, x: str, scale: float = 1.0) -> Line:
+def _held_out(benchmark: str, x: str, log: RunLog, scale: float = 1.0) -> Line:
     return [(point[x] * scale, point["pass_at_1"]) for point in log.points(benchmark)]
 
 

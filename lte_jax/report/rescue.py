@@ -1,4 +1,4 @@
-"""One rescue in full: a problem that every plain rollout failed, the hint that lists the failures, and what came of it."""
+"""One rescue in full: a problem that every plain rollout failed, the hint with the failures, and what came of it."""
 
 import json
 import unicodedata

@@ -15,9 +15,10 @@ from lte_jax.report.summary import summarise
 from lte_jax.report.table import tables
 
 HONEST = (
-    "All of this is from one base model: it says how much RL varies over seeds on that base, and nothing beyond it.\n"
-    "The order above is the one that came out; no run was left out or repeated."
+    "All of this is from one base: it shows how RL varies over seeds on it, and claims nothing beyond.\n"
+    "The figures stand as they came out, in whatever order; no run of the study was left out."
 )
+PACKAGES = ("lte_jax", "jax", "numpy")
 FILES = (
     ("summary.json", "every figure, with settings and versions"),
     ("curves.png", "the curves"),
@@ -65,9 +66,9 @@ def n_cores() -> int:
 
 
 def _title(config: Config, folder: Path) -> str:
-    base = Path(config.model.path).name if config.model.path else "the built-in task"
+    base = Path(config.model.path).name if config.model.path else "the built-in task, one base"
     seeds = ", ".join(map(str, config.study.seeds))
-    return f"{folder.name}: {base}, one base. Mean over RL seeds {seeds}; band from the lowest to the highest"
+    return f"{folder.name}: {base}\nmean over RL seeds {seeds}, band from the lowest to the highest"
 
 
 def _circumstances(config: Config, folder: Path, log: RunLog) -> dict:
@@ -77,7 +78,7 @@ def _circumstances(config: Config, folder: Path, log: RunLog) -> dict:
     devices = [line.removeprefix("devices: ") for line in lines if line.startswith("devices: ")]
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": {"python": platform.python_version()} | {name: version(name) for name in ("lte_jax", "jax", "numpy")},
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
         "devices": devices[-1] if devices else "unknown",
         "cpu_cores": n_cores(),
         "claim": HONEST,

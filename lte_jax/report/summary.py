@@ -64,14 +64,22 @@ def _pass_at_k(metrics: Mapping[str, float]) -> list[str]:
 
 def _notes(config: Config, held_out: Mapping[str, float]) -> list[str]:
     n, k = held_out["n_samples"], list(config.eval.k)
-    notes = [f"seconds: {SECONDS_MEASURED}."]
-    if f"pass_at_{n}" in held_out and n > 1:
-        notes.append(f"Pass@{n} from {n} samples is 1 - none-pass: only one of them is in the table.")
-    notes.append(
+    notes = [
         f"Held out: {held_out['n_problems']} problems, {n} samples each at temperature {config.eval.temperature:g}; "
         f"Pass@k for k = {', '.join(map(str, k))} is the unbiased estimate."
-    )
-    return notes
+    ]
+    if f"pass_at_{n}" in held_out and n > 1:
+        notes.append(f"Pass@{n} from {n} samples is 1 - none-pass: only one of them is in the tables.")
+    if not config.model.path:
+        notes.append(
+            "heldout: new problems of facts that RL practises. heldout_facts: new problems of facts that RL never "
+            "sees, where forgetting shows."
+        )
+    return [
+        *notes,
+        f"Training figures: start and end are means over the first and the last {_n_edge(config.steps)} steps.",
+        f"Seconds: {SECONDS_MEASURED}.",
+    ]
 
 
 def _at_step(runs: Sequence[RunLog], benchmark: str, step: int) -> dict:
@@ -128,15 +136,15 @@ def _pooled(rows: Sequence[dict], key: str, kind: str) -> float | None:
 
 
 def first_rows(log: RunLog) -> Sequence[dict]:
-    return log.rows[: _n_edge(log)]
+    return log.rows[: _n_edge(len(log.rows))]
 
 
 def last_rows(log: RunLog) -> Sequence[dict]:
-    return log.rows[-_n_edge(log) :]
+    return log.rows[-_n_edge(len(log.rows)) :]
 
 
-def _n_edge(log: RunLog) -> int:
-    return max(1, min(EDGE_STEPS, len(log.rows) // 2))
+def _n_edge(n_steps: int) -> int:
+    return max(1, min(EDGE_STEPS, n_steps // 2))
 
 
 def _paired(arms: Arms, benchmark: str, measures: Sequence[str], budgets: Mapping[str, float]) -> dict:
@@ -161,8 +169,8 @@ def _paired(arms: Arms, benchmark: str, measures: Sequence[str], budgets: Mappin
         reference: {
             arm: {where: {key: difference(arm, reference, where, key) for key in measures} for where in ("end", *COSTS)}
             for arm in arms
-            if arm != reference
+            if arm not in REFERENCES[: i + 1]  # a pair of references once
         }
-        for reference in REFERENCES
+        for i, reference in enumerate(REFERENCES)
         if reference in arms
     }

@@ -1,9 +1,11 @@
-"""The figures of a study as text: pipe tables that read alike in a terminal and in Markdown, at most 100 columns wide
-for arms with short names. Means over seeds, with min and max in brackets.
+"""The figures of a study as text: pipe tables that read alike in a terminal and in Markdown. Means over seeds, with min
+and max in brackets; with short names of arms and three seeds they are at most 100 columns wide.
 """
 
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 
+WIDTH = 100  # characters
 MOST_STEPS = 7  # columns of the table by step; the first and the last are always among them
 
 Spread = Mapping | None
@@ -19,7 +21,7 @@ def tables(summary: Mapping) -> str:
         _rescues(summary),
         _other_benchmarks(summary),
         _paired(summary),
-        "\n".join(f"- {note}" for note in summary["notes"]),
+        "\n".join(fill(note, WIDTH, initial_indent="- ", subsequent_indent="  ") for note in summary["notes"]),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -56,7 +58,8 @@ def _at_equal_cost(summary: Mapping) -> str:
         for arm, figures in summary["arms"].items()
     ]
     header = ["arm", *(f"{name_of(key)}, {names[cost]}" for cost in names for key in measures)]
-    return _table(f"{summary['held_out']}: at equal sampled tokens and at equal seconds, mean (min to max)", header, rows)
+    title = f"{summary['held_out']}: at equal sampled tokens and at equal seconds, mean (min to max)"
+    return _table(title, header, rows)
 
 
 def _training(summary: Mapping) -> str:
@@ -84,9 +87,8 @@ def _rescues(summary: Mapping) -> str:
 
 def _other_benchmarks(summary: Mapping) -> str:
     measures, _ = _shown(summary)
-    names = summary["benchmarks"].keys() - {summary["held_out"]}
     found = []
-    for name in (name for name in summary["benchmarks"] if name in names):
+    for name in (name for name in summary["benchmarks"] if name != summary["held_out"]):
         rows = [
             [arm, *(_range(figures["other_benchmarks"][name][edge][key]) for key in measures for edge in _EDGES)]
             for arm, figures in summary["arms"].items()
@@ -100,14 +102,13 @@ _EDGES = ("start", "end")
 
 
 def _paired(summary: Mapping) -> str:
-    rows = []
-    for reference, arms in summary["paired"].items():
-        for arm, found in arms.items():
-            differences = [found[where]["pass_at_1"] for where in ("end", "tokens", "seconds")]
-            each = differences[0]["by_seed"].values() if differences[0] else ()
-            rows.append([f"{arm} - {reference}", *map(_signed, differences), " ".join(f"{x:+.3f}" for x in each)])
-    header = ["difference of Pass@1", "at the end", "equal tokens", "equal seconds", "at the end, by seed"]
-    return _table(f"{summary['held_out']}: paired differences of Pass@1, same seed and base", header, rows)
+    rows = [
+        [f"{arm} - {reference}", *(_differences(found[where]["pass_at_1"]) for where in ("end", "tokens", "seconds"))]
+        for reference, arms in summary["paired"].items()
+        for arm, found in arms.items()
+    ]
+    title = f"{summary['held_out']}: paired differences of Pass@1, mean (every seed)"
+    return _table(title, ["arms", "at the end", "at equal tokens", "at equal seconds"], rows)
 
 
 def name_of(measure: str) -> str:
@@ -132,11 +133,18 @@ def _mean(values: Spread) -> str:
 
 
 def _range(values: Spread) -> str:
-    return f"{values['mean']:.3f} ({values['min']:.2f}-{values['max']:.2f})" if values else "-"
+    return f"{values['mean']:.3f} ({_short(values['min'])}-{_short(values['max'])})" if values else "-"
 
 
-def _signed(values: Spread) -> str:
-    return f"{values['mean']:+.3f}" if values else "-"
+def _differences(values: Spread) -> str:
+    if not values:
+        return "-"
+    return f"{values['mean']:+.3f} ({' '.join(_short(x, '+') for x in values['by_seed'].values())})"
+
+
+def _short(value: float, sign: str = "") -> str:
+    """Two digits without the leading zero: .85, +.03, 1.00."""
+    return f"{value:{sign}.2f}".replace("0.", ".", 1)
 
 
 def _count(values: Mapping) -> str:

@@ -43,7 +43,8 @@ def test_chunked_equals_plain_in_value_and_gradient(chunk):
         gradient = jax.jit(jax.grad(partial(weighted_sum, function, tokens_BT), argnums=(0, 1)))
         return *values, *gradient(hidden_BTD, head_VD)
 
-    for ours, reference in zip(values_and_gradients(chunked(chunk)), values_and_gradients(plain_token_logp), strict=True):
+    results = map(values_and_gradients, (chunked(chunk), plain_token_logp))
+    for ours, reference in zip(*results, strict=True):
         np.testing.assert_allclose(ours, reference, rtol=1e-4, atol=1e-5)
 
 

@@ -1,5 +1,7 @@
 """Advantages by hand; a group without variance has none, exactly."""
 
+from dataclasses import replace
+
 import pytest
 from handmade import group, right, rollout, wrong
 
@@ -36,6 +38,13 @@ def test_leave_one_out_compares_with_the_others():
 @pytest.mark.parametrize("n", [2, 3, 7])
 def test_equal_rewards_have_no_advantage_to_the_last_bit(baseline, make, n):
     assert advantages(*[make()] * n, baseline=baseline) == (0.0,) * n
+
+
+@pytest.mark.parametrize("baseline", BASELINES)
+def test_variance_is_decided_from_rewards_and_not_from_a_rounded_mean(baseline):
+    """The mean of three 0.1 is off by an ulp."""
+    tenth = replace(right(), verdict=replace(right().verdict, correct=0.1))
+    assert advantages(tenth, tenth, tenth, baseline=baseline) == (0.0, 0.0, 0.0)
 
 
 @pytest.mark.parametrize("baseline", BASELINES)
