@@ -37,7 +37,7 @@ ensure_venv() {
   stamp="$VENV/installed-$extras-$(sha256sum setup.py | cut -c1-16)"
   if [ ! -e "$stamp" ]; then
     echo "installing lte_jax[$extras] into $VENV (some minutes the first time)"
-    "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --editable ".[$extras]"
+    PYTHONWARNINGS=ignore "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --editable ".[$extras]"
     touch "$stamp"
   fi
 }

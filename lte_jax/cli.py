@@ -2,6 +2,7 @@
 
 import json
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -91,16 +92,17 @@ def warmup(
 @app.command()
 def eval(
     model: Annotated[str, typer.Argument(help="Hugging Face folder, run folder or checkpoint")],
-    benchmarks: Annotated[list[Path], typer.Option(help="problem file; may be given several times")],
-    overrides: Overrides = None,
+    benchmarks: Annotated[Path, typer.Option(help="problem file; more may follow it")],
+    more: Annotated[list[str] | None, typer.Argument(help="more problem files, and section.key=value")] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file for prompts and sampling")] = None,
     output: Annotated[Path | None, typer.Option(help="JSONL file for one row per problem")] = None,
     as_json: Json = False,
 ):
     """Prints Pass@1 and unbiased Pass@k for each file."""
     with _clear_errors():
-        files = [{"path": str(path)} for path in benchmarks]
-        resolved = _for_model(model, config, overrides, {"benchmarks": files})
+        overrides = [word for word in more or [] if "=" in word]
+        files = [str(benchmarks), *(word for word in more or [] if "=" not in word)]
+        resolved = _for_model(model, config, overrides, {"benchmarks": [{"path": path} for path in files]})
         with _verifier(resolved) as verifier:
             from lte_jax.evaluate import evaluate, open_benchmarks
             from lte_jax.session import open_session
@@ -213,14 +215,15 @@ def export_hf(
 
 @contextmanager
 def _clear_errors() -> Iterator[None]:
-    """Mistakes of input become one line and exit code 2; everything else keeps its stack trace."""
+    """What our own code refuses becomes one line and exit code 2; what a library raises keeps its stack trace."""
     try:
         yield
-    except (ValueError, FileNotFoundError) as error:
-        if type(error).__module__.startswith("lte_jax") or type(error) in (ValueError, FileNotFoundError):
-            print(f"error: {error}", file=sys.stderr)
-            raise typer.Exit(2) from None
-        raise
+    except (ValueError, RuntimeError, FileNotFoundError) as error:
+        raised_in = Path(traceback.extract_tb(error.__traceback__)[-1].filename)
+        if Path(__file__).parent not in raised_in.parents and not isinstance(error, FileNotFoundError):
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        raise typer.Exit(2) from None
 
 
 def _verifier(config):
@@ -245,10 +248,6 @@ def _for_model(model: str, config: Path | None, overrides, evaluation: dict):
 
 def _to_stderr(text: str) -> None:
     print(text, file=sys.stderr)
-
-
-if __name__ == "__main__":
-    app()
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from lte_jax.boundary import fetch, pad_rows, power_of_two, round_up
+from lte_jax.boundary import fetch, pad_rows, round_up
 from lte_jax.config import EngineConfig, ModelConfig
 from lte_jax.device import sampler
 from lte_jax.device.mesh import n_batch_shards
@@ -177,8 +177,7 @@ class _Run:
     def __init__(self, engine: Engine, requests: Sequence[Request], sampling: Sampling):
         self.engine, self.requests, self.sampling = engine, requests, sampling
         config, shards = engine.config, engine.shards
-        wanted = power_of_two(-(-max(1, min(len(requests), config.slots)) // shards))
-        self.n_slots = shards * min(wanted, max(1, config.slots // shards))
+        self.n_slots = shards * _size(-(-len(requests) // shards), config.slots // shards)
         longest = engine.max_prompt + sampling.response_budget
         self.n_columns = round_up(longest, config.length_bucket)
         self.queue = deque(range(len(requests)))
@@ -213,7 +212,8 @@ class _Run:
         for start in range(0, len(new), most):
             batch = new[start : start + most]
             n_columns = round_up(max(map(len, batch)), config.length_bucket)
-            tokens_PT = pad_rows(batch, min(most, round_up(power_of_two(len(batch)), self.engine.shards)), n_columns)
+            n_rows = round_up(_size(len(batch), config.prefill_rows), self.engine.shards)
+            tokens_PT = pad_rows(batch, n_rows, n_columns)
             rows = sampler.prefill(self.engine.weights, tokens_PT, self.engine.spec)
             self.prefixes |= {ids: (rows, row) for row, ids in enumerate(batch)}
             self.engine.meter.count("prefill_tokens", sum(map(len, batch)))
@@ -277,6 +277,11 @@ class _Run:
             del self.live[slot], self.n_drawn[request]
             tokens, behaviour_logp, sampled_logp = map(np.concatenate, zip(*self.drawn.pop(request), strict=True))
             yield request, Response(tokens, behaviour_logp, sampled_logp, int(tokens[-1]) not in self.engine.stop_ids)
+
+
+def _size(n: int, most: int) -> int:
+    """`most`, its half or its quarter: the smallest that holds n, else `most`. Three sizes, so three programs."""
+    return next((size for size in (most // 4, most // 2) if n <= size), max(1, most))
 
 
 def device_kind() -> str:

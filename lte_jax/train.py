@@ -1,5 +1,6 @@
 """The training loop. It reads like the method: sample, verify, retry, mix, then update on the plain prompt."""
 
+import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -70,6 +71,8 @@ class _Trainer:
             state, host = found
             self.live.say(f"continuing {self.folder.path} at step {host['step']}")
         step = host["step"]
+        if step > self.config.steps:
+            raise ConfigError(f"{self.folder.path} is at step {step} already, beyond steps = {self.config.steps}")
         recorded = _recorded_verdicts(self.folder.path, step)
         self.judge = replace(self.session.judge, verify=_replaying(recorded, self.session.judge.verify))
         self.files.cut(step)
@@ -114,7 +117,8 @@ class _Trainer:
             updates = self._update(groups)
         if config.log.rollouts:
             self.files.write_rollouts(step, groups)
-        row = {"step": step, **group_metrics(groups, config), **updates, **self._times(time.perf_counter() - start)}
+        times = self._times(time.perf_counter() - start, updates.get("update/trained_tokens", 0.0))
+        row = {"step": step, **group_metrics(groups, config), **updates, **times}
         self.files.write_metrics(row)
         self.live.step(step, config.steps, row, groups)
         self.step += 1
@@ -161,7 +165,7 @@ class _Trainer:
             f"the last batch is in {path}"
         )
 
-    def _times(self, total_s: float) -> dict[str, float]:
+    def _times(self, total_s: float, trained_tokens: float) -> dict[str, float]:
         """Seconds and tokens/s by phase; sampling is everything between weights and the last harvest."""
         seconds, counts = self.session.engine.meter.take()
         sample_s = sum(seconds.get(name, 0.0) for name in ("weights", "prefill", "decode"))
@@ -172,6 +176,7 @@ class _Trainer:
             "time/sample_s": round(sample_s, 4),
             "time/step_s": round(total_s, 4),
             "speed/sample_tokens_per_s": tokens / sample_s,
+            "speed/update_tokens_per_s": trained_tokens / seconds["update"],
             "speed/slot_use_frac": tokens / slot_steps,
         }
 
@@ -198,13 +203,15 @@ def deal(groups: Sequence[Group], per_update: int, seed: int, step: int) -> list
 
 
 def combine(rows: Sequence[dict[str, float]]) -> dict[str, float]:
-    """One row for a step's updates: maxima of the maxima, means of the rest, each over the updates that have it."""
+    """One row for a step's updates: maxima, the sum of trained tokens, means of the rest, over the updates that have it."""
     keys = dict.fromkeys(key for row in rows for key in row)
     values = {key: [row[key] for row in rows if key in row] for key in keys}
-    return {key: max(v) if key.endswith(("_max", "max_abs")) else sum(v) / len(v) for key, v in values.items()}
+    how = {key: max if key.endswith(("_max", "max_abs")) else statistics.fmean for key in keys}
+    how["update/trained_tokens"] = sum
+    return {key: how[key](values[key]) for key in keys}
 
 
-def _recorded_verdicts(run: Path, step: int) -> dict[tuple[str, str], Verdict]:
+def _recorded_verdicts(run: Path, step: int) -> dict[tuple[str, str, bool], Verdict]:
     """Verdicts that were written after the checkpoint: a repeated step must not depend on the clock again."""
     recorded = {}
     for group in read_rollouts(run, from_step=step):

@@ -3,6 +3,7 @@
 Real models need none of this: a large model reads a hint as it is; a tiny one has to be taught.
 """
 
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +20,7 @@ from lte_jax.device import qwen3
 from lte_jax.device.arrays import TrainState
 from lte_jax.device.mesh import batch_sharding, make_mesh
 from lte_jax.device.update import UpdateSpec, apply, initial_state, policy_logp
-from lte_jax.device.weights import Architecture, n_params
+from lte_jax.device.weights import Architecture
 from lte_jax.host import arithmetic
 from lte_jax.host.tokenizer import Tokenizer, open_tokenizer
 
@@ -48,8 +49,11 @@ def make_base(config: Config, folder: Path, progress: Callable[[int, int, float]
     tokenizer = open_tokenizer(base.data)
     arch = tiny_architecture(config, tokenizer)
     params = fit(config, arch, task, tokenizer, progress)
-    convert.export_params(base.model, arch, params, dtype="float32", stop_ids=tokenizer.stop_ids)
-    tokenizer.save(base.model)
+    unfinished = base.model.with_name(f"{BASE}.partial")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    convert.export_params(unfinished, arch, params, dtype="float32", stop_ids=tokenizer.stop_ids)
+    tokenizer.save(unfinished)
+    unfinished.rename(base.model)
     return base
 
 
@@ -120,7 +124,3 @@ def _pad(batch: Sequence[tuple[list[int], list[int]]], n_columns: int) -> tuple[
     for row, (prompt, response) in enumerate(batch):
         loss_mask_BT[row, len(prompt) : len(prompt) + len(response)] = True
     return tokens_BT, loss_mask_BT
-
-
-def describe(arch: Architecture) -> str:
-    return f"{n_params(arch):,} parameters, {arch.n_layers} layers of {arch.d_model}"

@@ -7,7 +7,7 @@ import pytest
 import tiny
 from handmade import HINTED, PROMPT, group, right, rollout, wrong
 
-from lte_jax.boundary import pack, pad_rows, power_of_two, round_up, tally_metrics
+from lte_jax.boundary import pack, pad_rows, power_of_two, round_up, row_bucket, tally_metrics
 from lte_jax.config import build
 from lte_jax.device.arrays import Tally
 from lte_jax.records import Origin, Status
@@ -36,31 +36,37 @@ ALL_RIGHT = group(right(tokens=(21, STOP)), right(tokens=(22, 23, 24, 25, 26, ST
 
 def test_a_batch_by_hand():
     (micro,) = packed(MIXED).microbatches
-    np.testing.assert_array_equal(  # longest first, four rows for three, eight columns for seven
+    np.testing.assert_array_equal(  # longest first, eight columns for seven
         micro.tokens_BT,
         [
             [5, 6, 7, 13, 14, 15, 16, 0],
             [5, 6, 7, 11, 12, STOP, 0, 0],
             [5, 6, 7, 17, STOP, 0, 0, 0],  # sampled from another prompt, trained on the plain one
-            [0] * 8,
         ],
     )
     assert HINTED.ids != PROMPT.ids == (5, 6, 7)
     np.testing.assert_array_equal(
         micro.loss_mask_BT,
-        np.array([[0, 0, 0, 1, 1, 1, 1, 0], [0, 0, 0, 1, 1, 1, 0, 0], [0, 0, 0, 1, 1, 0, 0, 0], [0] * 8], bool),
+        np.array([[0, 0, 0, 1, 1, 1, 1, 0], [0, 0, 0, 1, 1, 1, 0, 0], [0, 0, 0, 1, 1, 0, 0, 0]], bool),
     )
     np.testing.assert_array_equal(
         micro.behaviour_logp_BT,
         np.float32(
-            [[0, 0, 0, -0.4, -0.5, -0.6, -0.7, 0], [0, 0, 0, -0.1, -0.2, -0.3, 0, 0], [0, 0, 0, -0.8, -0.9] + [0] * 3]
-            + [[0] * 8]
+            [[0, 0, 0, -0.4, -0.5, -0.6, -0.7, 0], [0, 0, 0, -0.1, -0.2, -0.3, 0, 0], [0, 0, 0, -0.8, -0.9, 0, 0, 0]]
         ),
     )
-    np.testing.assert_array_equal(micro.advantage_B, np.float32([-0.6, -0.5, 1.1, 0]))
-    np.testing.assert_array_equal(micro.off_policy_B, [False, False, True, False])
-    np.testing.assert_array_equal(micro.token_weight_B, np.float32([1 / 9, 1 / 9, 1 / 9, 0]))
+    np.testing.assert_array_equal(micro.advantage_B, np.float32([-0.6, -0.5, 1.1]))
+    np.testing.assert_array_equal(micro.off_policy_B, [False, False, True])
+    np.testing.assert_array_equal(micro.token_weight_B, np.float32([1 / 9, 1 / 9, 1 / 9]))
     assert [array.dtype for array in micro] == ["int32", "bool", "float32", "float32", "bool", "float32"]
+
+
+def test_empty_rows_fill_up_to_the_next_row_bucket():
+    five = group(*[wrong(tokens=(11, 12, STOP))] * 5, advantages=[0.5] * 5)
+    (micro,) = packed(five, optim={"microbatch_tokens": 1024}).microbatches
+    assert micro.tokens_BT.shape == (6, 8)
+    assert not any(np.any(array[5:]) for array in micro) and all(np.any(array[4]) for array in micro[:4])
+    assert [row_bucket(n) for n in (1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 13, 17)] == [1, 2, 3, 4, 6, 6, 8, 8, 12, 12, 16, 24]
 
 
 def test_the_stop_token_is_trained_and_a_truncated_row_has_none():
@@ -72,9 +78,9 @@ def test_the_stop_token_is_trained_and_a_truncated_row_has_none():
 def test_z_counts_rows_without_variance_but_leaves_them_out():
     batch = packed(MIXED, ALL_RIGHT)
     assert (batch.n_tokens, batch.n_trained) == (9 + 8, 3)
-    weights = {float(weight) for micro in batch.microbatches for weight in micro.token_weight_B}
-    assert weights == {0.0, np.float32(1 / 17)}
-    assert not any(np.isin([21, 22, 23], micro.tokens_BT).any() for micro in batch.microbatches)
+    (micro,) = batch.microbatches
+    np.testing.assert_array_equal(micro.token_weight_B, np.float32([1 / 17, 1 / 17, 1 / 17]))
+    assert not np.isin([21, 22, 23], micro.tokens_BT).any()
 
 
 def test_with_an_entropy_bonus_rows_without_variance_stay_in():
@@ -132,12 +138,12 @@ def test_rows_divide_over_the_mesh(shape):
 
 def test_hinted_parts_are_weighed_apart_where_asked():
     (micro,) = packed(MIXED, loss={"normaliser": "token_mean_by_part"}).microbatches
-    np.testing.assert_array_equal(micro.token_weight_B, np.float32([1 / 7, 1 / 7, 1 / 2, 0]))
+    np.testing.assert_array_equal(micro.token_weight_B, np.float32([1 / 7, 1 / 7, 1 / 2]))
 
 
 def test_the_constant_normaliser_uses_the_response_budget_and_every_decided_row():
     (micro,) = packed(MIXED, ALL_RIGHT, loss={"normaliser": "constant"}).microbatches
-    np.testing.assert_array_equal(micro.token_weight_B, np.float32([1 / 50, 1 / 50, 1 / 50, 0]))
+    np.testing.assert_array_equal(micro.token_weight_B, np.float32([1 / 50, 1 / 50, 1 / 50]))
 
 
 def test_an_ungraded_rollout_needs_no_advantage():

@@ -78,7 +78,7 @@ def test_every_metric_of_the_method_is_there(base, tmp_path):
         leak/trained_repeats_answer_frac ratio/on_policy_mean ratio/on_policy_max ratio/hinted_mean ratio/hinted_max
         ratio/hinted_shaped_mean ratio/clipped_frac update/hinted_push_frac policy/entropy response/length_mean
         response/truncated_frac reward/mean_before mismatch/mean_abs mismatch/max_abs sample/tokens time/sample_s
-        time/verify_s time/hint_s time/update_s speed/sample_tokens_per_s sample/undecided update/n_nonfinite_total
+        time/verify_s time/hint_s time/update_s speed/sample_tokens_per_s speed/update_tokens_per_s sample/undecided update/n_nonfinite_total
     """.split()
     assert not [key for key in wanted if key not in keys]
     assert max(row["mismatch/max_abs"] for row in read_metrics(run) if "mismatch/max_abs" in row) < 1e-4
@@ -134,6 +134,14 @@ def test_whole_groups_are_dealt_once_in_an_order_drawn_from_seed_and_step():
 
 
 def test_a_steps_updates_combine_into_means_and_maxima():
-    rows = [{"ratio/on_policy_max": 2.0, "policy/entropy": 1.0}, {"ratio/on_policy_max": 1.0, "ratio/hinted_max": 5.0}]
-    assert combine(rows) == {"ratio/on_policy_max": 2.0, "policy/entropy": 1.0, "ratio/hinted_max": 5.0}
+    rows = [
+        {"ratio/on_policy_max": 2.0, "policy/entropy": 1.0, "update/trained_tokens": 3.0},
+        {"ratio/on_policy_max": 1.0, "policy/entropy": 2.0, "update/trained_tokens": 5.0, "ratio/hinted_max": 5.0},
+    ]
+    assert combine(rows) == {
+        "ratio/on_policy_max": 2.0,
+        "policy/entropy": 1.5,
+        "update/trained_tokens": 8.0,
+        "ratio/hinted_max": 5.0,
+    }
     assert combine([]) == {}
