@@ -70,19 +70,14 @@ def pack(groups: Sequence[Group], config, mesh: Mesh) -> Packed:
         n_columns = round_up(rows[0].length, config.optim.length_bucket)
         most = max(1, config.optim.microbatch_tokens // n_columns // shards)
         taken, rows = rows[: most * shards], rows[most * shards :]
-        n_rows = shards * min(most, row_bucket(-(-len(taken) // shards)))
+        n_rows = shards * size_bucket(-(-len(taken) // shards), most)
         microbatches.append(jax.device_put(_microbatch(taken, n_rows, n_columns), batch_sharding(mesh)))
     return Packed(microbatches, int(n_tokens_B.sum()), n_trained)
 
 
-def power_of_two(n: int) -> int:
-    """The smallest power of two that is at least n: sizes come from a short list, so programs do too."""
-    return 1 << (n - 1).bit_length()
-
-
-def row_bucket(n: int) -> int:
-    """The smallest of 1, 2, 3, 4, 6, 8, 12, 16, 24, … that is at least n: two sizes an octave, at most a third padding."""
-    return min(size for size in (power_of_two(n), 3 * power_of_two(-(-n // 3))) if size >= n)
+def size_bucket(n: int, most: int) -> int:
+    """`most`, its half or its quarter: the smallest that holds n, else `most`. Three sizes, so at most three programs."""
+    return next((size for size in (most // 4, most // 2) if n <= size), most)
 
 
 def _microbatch(rows: Sequence[Row], n_rows: int, n_columns: int) -> Microbatch:
@@ -111,7 +106,7 @@ def fetch(arrays):
     return jax.device_get(arrays)
 
 
-def tally_metrics(tally: Tally, prefix: str = "") -> dict[str, float]:
+def tally_metrics(tally: Tally) -> dict[str, float]:
     """Means, maxima and shares of one update, by metric name. A mean over no token is left out, never 0/0."""
     t = {name: float(value) for name, value in zip(Tally._fields, fetch(tally), strict=True)}
     n_all, push = t["n_on"] + t["n_off"], t["push_on"] + t["push_off"]

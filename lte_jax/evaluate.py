@@ -63,7 +63,7 @@ def _rows(session: Session, benchmark: Benchmark, stream: int, drawn: Callable[[
         i, j = owners[place]
         rollouts[place] = session.judge.rollout(response, benchmark.problems[i][1], Origin.PLAIN, 0, j)
         drawn(n)
-    graded = session.judge.grade([(benchmark.problems[i][0].answer, r) for (i, _), r in zip(owners, rollouts)])
+    graded = session.judge.grade([benchmark.problems[i][0].answer for i, _ in owners], rollouts)
     rows = []
     for i, (problem, _) in enumerate(benchmark.problems):
         own = graded[i * samples : (i + 1) * samples]

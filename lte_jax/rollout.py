@@ -14,7 +14,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from lte_jax.boundary import fetch, pad_rows, round_up
+from lte_jax.boundary import fetch, pad_rows, round_up, size_bucket
 from lte_jax.config import EngineConfig, ModelConfig
 from lte_jax.device import sampler
 from lte_jax.device.mesh import n_batch_shards
@@ -113,37 +113,45 @@ class Engine:
         self, problems: Sequence[tuple[Problem, Prompt]], sampling, group_size, strategy, memory, judge, seed, step
     ) -> list[Group]:
         """The groups of one step, in problem order: sampled, verified, retried as the strategy asks, and mixed."""
-
-        def draw(asked: list[tuple[int, Problem, Prompt, int, Origin, int]]) -> list[tuple[Rollout, ...]]:
-            """(group, problem, prompt, how many, origin, round) -> graded rollouts."""
-            requests = [
-                Request(prompt, (seed, TRAIN, step, group, round_, index))
-                for group, _, prompt, n, _, round_ in asked
-                for index in range(n)
-            ]
-            owners = [(a, index) for a in asked for index in range(a[3])]
-            rollouts: list = [None] * len(requests)
-            for place, response in self.generate(requests, sampling):
-                (_, _, prompt, _, origin, round_), index = owners[place]
-                rollouts[place] = judge.rollout(response, prompt, origin, round_, index)
-            with self.meter.phase("verify"):
-                rollouts = judge.grade([(problem.answer, r) for ((_, problem, *_), _), r in zip(owners, rollouts)])
-            remaining = iter(rollouts)
-            return [tuple(next(remaining) for _ in range(n)) for _, _, _, n, _, _ in asked]
-
-        asked = [(i, problem, prompt, group_size, Origin.PLAIN, 0) for i, (problem, prompt) in enumerate(problems)]
+        first = [_Ask(index, *pair, group_size, Origin.PLAIN, 0) for index, pair in enumerate(problems)]
         groups = [
-            Group(problem, prompt, step, i, initial=drawn, members=drawn)
-            for (i, problem, prompt, *_), drawn in zip(asked, draw(asked), strict=True)
+            Group(ask.problem, ask.prompt, step, ask.group, initial=drawn, members=drawn)
+            for ask, drawn in zip(first, self._draw(first, sampling, judge, seed, step), strict=True)
         ]
         while True:
             with self.meter.phase("hint"):
                 retries = [(group, retry) for group in groups if (retry := strategy.retry(group, memory))]
             if not retries:
                 return groups
-            asked = [(g.index, g.problem, r.prompt, r.n, r.origin, len(g.attempts) + 1) for g, r in retries]
-            for (group, retry), drawn in zip(retries, draw(asked), strict=True):
-                groups[group.index] = strategy.merge(group, Attempt(retry, drawn))
+            asks = [_Ask(g.index, g.problem, r.prompt, r.n, r.origin, len(g.attempts) + 1) for g, r in retries]
+            drawn = self._draw(asks, sampling, judge, seed, step)
+            for (group, retry), rollouts in zip(retries, drawn, strict=True):
+                groups[group.index] = strategy.merge(group, Attempt(retry, rollouts))
+
+    def _draw(self, asks: "Sequence[_Ask]", sampling, judge, seed: int, step: int) -> list[tuple[Rollout, ...]]:
+        """Graded rollouts, as many for each ask as it wants."""
+        owners = [(ask, index) for ask in asks for index in range(ask.n)]
+        requests = [Request(ask.prompt, (seed, TRAIN, step, ask.group, ask.round, index)) for ask, index in owners]
+        rollouts: list = [None] * len(requests)
+        for place, response in self.generate(requests, sampling):
+            ask, index = owners[place]
+            rollouts[place] = judge.rollout(response, ask.prompt, ask.origin, ask.round, index)
+        with self.meter.phase("verify"):
+            golds = [ask.problem.answer for ask, _ in owners]
+            remaining = iter(judge.grade(golds, rollouts))
+        return [tuple(next(remaining) for _ in range(ask.n)) for ask in asks]
+
+
+@dataclass(frozen=True)
+class _Ask:
+    """One group's share of a round: `n` rollouts from a prompt."""
+
+    group: int
+    problem: Problem
+    prompt: Prompt
+    n: int
+    origin: Origin
+    round: int
 
 
 @dataclass(frozen=True)
@@ -166,9 +174,10 @@ class Judge:
             self.decode(response.tokens.tolist()),
         )
 
-    def grade(self, answers: Sequence[tuple[str, Rollout]]) -> list[Rollout]:
-        verdicts = self.verify([(gold, rollout.text, rollout.truncated) for gold, rollout in answers])
-        return [replace(rollout, verdict=verdict) for (_, rollout), verdict in zip(answers, verdicts, strict=True)]
+    def grade(self, golds: Sequence[str], rollouts: Sequence[Rollout]) -> list[Rollout]:
+        """The rollouts with their verdicts, each against its own reference answer."""
+        items = [(gold, rollout.text, rollout.truncated) for gold, rollout in zip(golds, rollouts, strict=True)]
+        return [replace(r, verdict=verdict) for r, verdict in zip(rollouts, self.verify(items), strict=True)]
 
 
 class _Run:
@@ -177,7 +186,7 @@ class _Run:
     def __init__(self, engine: Engine, requests: Sequence[Request], sampling: Sampling):
         self.engine, self.requests, self.sampling = engine, requests, sampling
         config, shards = engine.config, engine.shards
-        self.n_slots = shards * _size(-(-len(requests) // shards), config.slots // shards)
+        self.n_slots = shards * size_bucket(-(-len(requests) // shards), max(1, config.slots // shards))
         longest = engine.max_prompt + sampling.response_budget
         self.n_columns = round_up(longest, config.length_bucket)
         self.queue = deque(range(len(requests)))
@@ -212,7 +221,7 @@ class _Run:
         for start in range(0, len(new), most):
             batch = new[start : start + most]
             n_columns = round_up(max(map(len, batch)), config.length_bucket)
-            n_rows = round_up(_size(len(batch), config.prefill_rows), self.engine.shards)
+            n_rows = round_up(size_bucket(len(batch), config.prefill_rows), self.engine.shards)
             tokens_PT = pad_rows(batch, n_rows, n_columns)
             rows = sampler.prefill(self.engine.weights, tokens_PT, self.engine.spec)
             self.prefixes |= {ids: (rows, row) for row, ids in enumerate(batch)}
@@ -277,11 +286,6 @@ class _Run:
             del self.live[slot], self.n_drawn[request]
             tokens, behaviour_logp, sampled_logp = map(np.concatenate, zip(*self.drawn.pop(request), strict=True))
             yield request, Response(tokens, behaviour_logp, sampled_logp, int(tokens[-1]) not in self.engine.stop_ids)
-
-
-def _size(n: int, most: int) -> int:
-    """`most`, its half or its quarter: the smallest that holds n, else `most`. Three sizes, so three programs."""
-    return next((size for size in (most // 4, most // 2) if n <= size), max(1, most))
 
 
 def device_kind() -> str:

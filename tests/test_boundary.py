@@ -7,14 +7,14 @@ import pytest
 import tiny
 from handmade import HINTED, PROMPT, group, right, rollout, wrong
 
-from lte_jax.boundary import pack, pad_rows, power_of_two, round_up, row_bucket, tally_metrics
+from lte_jax.boundary import pack, pad_rows, round_up, size_bucket, tally_metrics
 from lte_jax.config import build
 from lte_jax.device.arrays import Tally
 from lte_jax.records import Origin, Status
 
 
 def config(**sections):
-    values = {"optim": {"length_bucket": 4, "microbatch_tokens": 64}, "sample": {"response_budget": 10}}
+    values = {"optim": {"length_bucket": 4, "microbatch_tokens": 24}, "sample": {"response_budget": 10}}
     for name, settings in sections.items():
         values[name] = {**values.get(name, {}), **settings}
     return build(values)
@@ -61,12 +61,13 @@ def test_a_batch_by_hand():
     assert [array.dtype for array in micro] == ["int32", "bool", "float32", "float32", "bool", "float32"]
 
 
-def test_empty_rows_fill_up_to_the_next_row_bucket():
+def test_empty_rows_fill_up_to_the_next_of_three_sizes():
     five = group(*[wrong(tokens=(11, 12, STOP))] * 5, advantages=[0.5] * 5)
-    (micro,) = packed(five, optim={"microbatch_tokens": 1024}).microbatches
+    (micro,) = packed(five, optim={"microbatch_tokens": 8 * 24}).microbatches
     assert micro.tokens_BT.shape == (6, 8)
     assert not any(np.any(array[5:]) for array in micro) and all(np.any(array[4]) for array in micro[:4])
-    assert [row_bucket(n) for n in (1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 13, 17)] == [1, 2, 3, 4, 6, 6, 8, 8, 12, 12, 16, 24]
+    assert [size_bucket(n, 24) for n in (1, 6, 7, 12, 13, 24, 99)] == [6, 6, 12, 12, 24, 24, 24]
+    assert [size_bucket(n, most) for n, most in ((1, 1), (1, 3), (2, 3), (1, 0))] == [1, 1, 3, 0]
 
 
 def test_the_stop_token_is_trained_and_a_truncated_row_has_none():
@@ -84,7 +85,7 @@ def test_z_counts_rows_without_variance_but_leaves_them_out():
 
 
 def test_with_an_entropy_bonus_rows_without_variance_stay_in():
-    batch = packed(MIXED, ALL_RIGHT, loss={"entropy_coef": 0.001})
+    batch = packed(MIXED, ALL_RIGHT, loss={"entropy_coef": 0.001}, optim={"microbatch_tokens": 60})
     assert (batch.n_tokens, batch.n_trained) == (17, 5)
     (micro,) = batch.microbatches
     assert int(np.sum(micro.loss_mask_BT)) == 17
@@ -93,7 +94,7 @@ def test_with_an_entropy_bonus_rows_without_variance_stay_in():
 
 def test_members_without_a_verdict_leave_update_and_z():
     undecided = replace(MIXED, advantages=(None, -0.6, 1.1))
-    batch = packed(undecided)
+    batch = packed(undecided, optim={"microbatch_tokens": 16})
     assert (batch.n_tokens, batch.n_trained) == (6, 2)
     (micro,) = batch.microbatches
     assert 11 not in np.array(micro.tokens_BT)
@@ -117,7 +118,7 @@ def test_rows_are_sorted_and_cut_into_buckets_under_the_token_budget():
     many = group(*(wrong(tokens=range(1, n + 1)) for n in lengths), advantages=[0.5] * len(lengths))
     batch = packed(many, optim={"length_bucket": 8, "microbatch_tokens": 64})
     shapes = [micro.tokens_BT.shape for micro in batch.microbatches]
-    assert shapes == [(1, 40), (2, 32), (4, 16), (1, 8)]
+    assert shapes == [(1, 40), (2, 32), (4, 16), (2, 8)]  # the last one filled up
     n_trained = [int(np.any(micro.loss_mask_BT, axis=1).sum()) for micro in batch.microbatches]
     assert n_trained == [1, 2, 4, 1]
     total = sum(int(np.sum(micro.loss_mask_BT)) for micro in batch.microbatches)
@@ -152,7 +153,6 @@ def test_an_ungraded_rollout_needs_no_advantage():
 
 
 def test_padding_helpers():
-    assert [power_of_two(n) for n in (1, 2, 3, 4, 5, 8, 9)] == [1, 2, 4, 4, 8, 8, 16]
     assert [round_up(n, 4) for n in (1, 4, 5)] == [4, 4, 8]
     np.testing.assert_array_equal(pad_rows([[1], [2, 3]], 3, 3), [[1, 0, 0], [2, 3, 0], [0, 0, 0]])
 
