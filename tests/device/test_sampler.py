@@ -262,3 +262,23 @@ def test_sampling_before_loading_is_refused():
     made.unload()
     with pytest.raises(RuntimeError, match="before Engine.load"):
         draw(made)
+
+
+def test_bfloat16_stays_near_the_float32_scorer_and_its_log_probs_are_not_quantised():
+    made = Engine(
+        tiny.ARCH,
+        ModelConfig(compute_dtype="bfloat16", attention="xla"),
+        EngineConfig(**LAYOUT),
+        tiny.mesh(),
+        STOP_IDS,
+        max_prompt=MAX_PROMPT,
+    )
+    made.load(tiny.params())
+    responses = draw(made)
+    off = [
+        np.abs(response.behaviour_logp - at(logp_RV, response.tokens))
+        for response, logp_RV in zip(responses, scores(REQUESTS, responses), strict=True)
+    ]
+    assert 1e-6 < np.concatenate(off).mean() < 0.02
+    recorded = np.concatenate([response.behaviour_logp for response in responses])
+    assert np.mean(recorded == recorded.astype(jnp.bfloat16).astype(np.float32)) < 0.1
