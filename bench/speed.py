@@ -3,8 +3,8 @@
     python bench/speed.py [--shape T|tiny] [--repeats 5]
 
 Shape T: vocabulary 512, D 256, 6 layers, float32. Sampling: 64 requests of 64 prompt tokens, 128 forced tokens each (no
-stop id), in 64 slots. Update: 16 rows of 192 tokens, one micro-batch. Compilation is left out; the median and the range of the
-repeats are given, in wall and in CPU seconds. Random weights: speed only.
+stop id), in 64 slots. Update: 16 rows of 192 tokens, one micro-batch. Compilation is left out; the median and the range
+of the repeats are given, in wall and in CPU seconds. Random weights: speed only.
 """
 
 import argparse

@@ -76,7 +76,7 @@ def pack(groups: Sequence[Group], config, mesh: Mesh) -> Packed:
 
 
 def size_bucket(n: int, most: int) -> int:
-    """`most`, its half or its quarter: the smallest that holds n, else `most`. Three sizes, so at most three programs."""
+    """`most`, its half or its quarter: the smallest that holds n, else `most`. Three sizes, so three programs."""
     return next((size for size in (most // 4, most // 2) if n <= size), most)
 
 

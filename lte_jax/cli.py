@@ -180,10 +180,8 @@ def config(
     with _clear_errors():
         shown = settings.load(file, overrides or []) if file else settings.build({}, overrides or [])
         for name, value, meaning in settings.fields(shown):
-            value = value.model_dump() if hasattr(value, "model_dump") else value
-            print(
-                f"{name} = {json.dumps(value, ensure_ascii=False, default=lambda item: item.model_dump())}\n    {meaning}"
-            )
+            spelled = json.dumps(value, ensure_ascii=False, default=lambda item: item.model_dump())
+            print(f"{name} = {spelled}\n    {meaning}")
 
 
 @app.command("import-hf")

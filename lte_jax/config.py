@@ -103,7 +103,9 @@ class EngineConfig(Section):
 class ExploreConfig(Section):
     strategy: Literal["grpo", "extra", "lte"] = setting("lte", "what is done for a none-pass group")
     rounds: int = setting(1, "most further rounds per group; one more runs only while nothing is correct", ge=1)
-    hints: Literal["real", "random"] = setting("real", "random: as many values as the real list has, from the whole domain (a control)")
+    hints: Literal["real", "random"] = setting(
+        "real", "random: as many values as the real list has, from the whole domain (a control)"
+    )
     answer_domain: tuple[str, ...] = setting(
         (), "values that random hints are drawn from; empty: the lists of other groups of earlier steps"
     )
@@ -119,8 +121,8 @@ class AdvantageConfig(Section):
 
 
 class LossConfig(Section):
-    clip_eps_low: float = setting(0.2, "ratios of on-policy tokens are clipped below 1 - this", ge=0, lt=1)
-    clip_eps_high: float = setting(0.2, "ratios of on-policy tokens are clipped above 1 + this", ge=0)
+    clip_eps_low: float = setting(0.2, "ratios of on-policy tokens are clipped below 1 - this", gt=0, lt=1)
+    clip_eps_high: float = setting(0.2, "ratios of on-policy tokens are clipped above 1 + this", gt=0)
     hinted_objective: Literal["shaped", "ratio", "clipped"] = setting(
         "shaped", "hinted tokens: f(r) A with f(r) = r/(r + gamma); r A; or clipped like on-policy ones"
     )
@@ -147,7 +149,9 @@ class OptimConfig(Section):
     eps: float = setting(1e-8, "AdamW epsilon", gt=0)
     weight_decay: float = setting(0.01, "AdamW decoupled weight decay", ge=0)
     clip_norm: float = setting(1.0, "gradients are scaled down to this global norm", gt=0)
-    microbatch_tokens: int = setting(16384, "most tokens, padding included, of one forward and backward", ge=1)
+    microbatch_tokens: int = setting(
+        16384, "most tokens, padding included, of one forward and backward; at least one row per batch shard", ge=1
+    )
     length_bucket: int = setting(256, "rows are padded to a multiple of this, tokens", ge=1)
     max_nonfinite: int = setting(5, "non-finite updates in a row that stop the run", ge=1)
 

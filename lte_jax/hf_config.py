@@ -1,7 +1,7 @@
 """config.json and generation_config.json of a Hugging Face folder: read, refused where unsupported, and written.
 
-Parsed here rather than by transformers: the spelling differs between its versions 4 and 5, and of generation_config.json
-only the stop ids may count.
+Parsed here rather than by transformers: the spelling differs between its versions 4 and 5, and of
+generation_config.json only the stop ids may count.
 """
 
 import json

@@ -203,7 +203,7 @@ def deal(groups: Sequence[Group], per_update: int, seed: int, step: int) -> list
 
 
 def combine(rows: Sequence[dict[str, float]]) -> dict[str, float]:
-    """One row for a step's updates: maxima, the sum of trained tokens, means of the rest, over the updates that have it."""
+    """One row for a step's updates: maxima, the sum of trained tokens, means of the rest, over those that have the key."""
     keys = dict.fromkeys(key for row in rows for key in row)
     values = {key: [row[key] for row in rows if key in row] for key in keys}
     how = {key: max if key.endswith(("_max", "max_abs")) else statistics.fmean for key in keys}

@@ -78,7 +78,8 @@ def test_every_metric_of_the_method_is_there(base, tmp_path):
         leak/trained_repeats_answer_frac ratio/on_policy_mean ratio/on_policy_max ratio/hinted_mean ratio/hinted_max
         ratio/hinted_shaped_mean ratio/clipped_frac update/hinted_push_frac policy/entropy response/length_mean
         response/truncated_frac reward/mean_before mismatch/mean_abs mismatch/max_abs sample/tokens time/sample_s
-        time/verify_s time/hint_s time/update_s speed/sample_tokens_per_s speed/update_tokens_per_s sample/undecided update/n_nonfinite_total
+        time/verify_s time/hint_s time/update_s speed/sample_tokens_per_s speed/update_tokens_per_s
+        sample/undecided update/n_nonfinite_total
     """.split()
     assert not [key for key in wanted if key not in keys]
     assert max(row["mismatch/max_abs"] for row in read_metrics(run) if "mismatch/max_abs" in row) < 1e-4

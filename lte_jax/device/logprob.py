@@ -54,8 +54,10 @@ def _chunked(hidden_BTD, head_VD, target_BT, temperature, columns):
 
 
 def _forward(hidden_BTD, head_VD, target_BT, temperature, columns):
+    cast_VD = head_VD.astype(hidden_BTD.dtype)
+
     def one(_, index):
-        logits_BCV = logits(_slice(hidden_BTD, index, columns), head_VD) / temperature
+        logits_BCV = logits(_slice(hidden_BTD, index, columns), cast_VD) / temperature
         lse_BC = jax.nn.logsumexp(logits_BCV, axis=-1)
         chosen_BC = jnp.take_along_axis(logits_BCV, _slice(target_BT, index, columns)[..., None], axis=-1)[..., 0]
         entropy_BC = lse_BC - jnp.sum(jnp.exp(logits_BCV - lse_BC[..., None]) * logits_BCV, axis=-1)
@@ -69,18 +71,20 @@ def _forward(hidden_BTD, head_VD, target_BT, temperature, columns):
 def _backward(columns, saved, cotangents):
     hidden_BTD, head_VD, target_BT, temperature, lse_BT, entropy_BT = saved
 
+    cast_VD = head_VD.astype(hidden_BTD.dtype)
+
     def one(d_head_VD, index):
         hidden_BCD, target_BC, lse_BC, entropy_BC, d_logp_BC, d_entropy_BC = (
             _slice(a, index, columns) for a in (hidden_BTD, target_BT, lse_BT, entropy_BT, *cotangents)
         )
-        logp_BCV = logits(hidden_BCD, head_VD) / temperature - lse_BC[..., None]
+        logp_BCV = logits(hidden_BCD, cast_VD) / temperature - lse_BC[..., None]
         p_BCV = jnp.exp(logp_BCV)
         hit_BCV = target_BC[..., None] == jnp.arange(head_VD.shape[0])
         d_logits_BCV = d_logp_BC[..., None] * (hit_BCV - p_BCV)
         d_logits_BCV -= d_entropy_BC[..., None] * p_BCV * (logp_BCV + entropy_BC[..., None])
         d_logits_BCV = (d_logits_BCV / temperature).astype(hidden_BCD.dtype)
         d_head_VD += jnp.einsum("bcv,bcd->vd", d_logits_BCV, hidden_BCD, preferred_element_type=jnp.float32)
-        return d_head_VD, jnp.einsum("bcv,vd->bcd", d_logits_BCV, head_VD.astype(hidden_BCD.dtype))
+        return d_head_VD, jnp.einsum("bcv,vd->bcd", d_logits_BCV, cast_VD)
 
     chunks = jnp.arange(target_BT.shape[1] // columns)
     d_head_VD, d_hidden = jax.lax.scan(one, jnp.zeros(head_VD.shape, jnp.float32), chunks)

@@ -47,7 +47,7 @@ def optimiser(config: OptimConfig, n_updates: int) -> optax.GradientTransformati
 
 def learning_rate(config: OptimConfig, n_updates: int) -> optax.Schedule:
     """Linear rise over warmup_updates, then constant, or cosine or linear down to final_lr_frac at the last update."""
-    left = max(1, n_updates - config.warmup_updates)
+    left = max(1, n_updates - config.warmup_updates - 1)
     after = {
         "constant": optax.constant_schedule(config.lr),
         "cosine": optax.cosine_decay_schedule(config.lr, left, alpha=config.final_lr_frac),
@@ -55,7 +55,8 @@ def learning_rate(config: OptimConfig, n_updates: int) -> optax.Schedule:
     }[config.schedule]
     if not config.warmup_updates:
         return after
-    rise = optax.linear_schedule(0.0, config.lr, config.warmup_updates)
+    first = config.lr / config.warmup_updates  # not 0: no batch is wasted
+    rise = optax.linear_schedule(first, config.lr, max(1, config.warmup_updates - 1))
     return optax.join_schedules([rise, after], [config.warmup_updates])
 
 
@@ -178,7 +179,7 @@ def accumulate(params: dict, sums, micro: Microbatch, temperature, entropy_weigh
 def apply(state: TrainState, gradients: dict, spec: UpdateSpec):
     """(state after one optimiser step, gradient norm). A non-finite gradient changes nothing but the counters."""
     tx = optimiser(spec.optim, spec.n_updates)
-    norm = optax.global_norm(gradients)
+    norm = optax.tree.norm(gradients)
     ok = jnp.isfinite(norm)
     updates, opt_state = tx.update(gradients, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)

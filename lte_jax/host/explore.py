@@ -84,6 +84,8 @@ class Lte:
         hinted = self.prompts.hinted(group.problem, mode, wrong_answers(all_rollouts(group), self.same_answer))
         if hinted is not None and self.config.explore.hints == "random":
             answers = self._random_answers(group, len(hinted[1]), memory)
+            if hinted[1] and not answers:
+                return None  # no domain, and no earlier group's list yet: there is no control to draw
             hinted = self.prompts.hinted(group.problem, mode, answers)
         n = self.config.sample.group_size
         if hinted is None:

@@ -14,7 +14,7 @@ from jax.experimental.compilation_cache import compilation_cache
 from lte_jax.boundary import pack, tally_metrics
 from lte_jax.config import OptimConfig, build
 from lte_jax.device import update as module
-from lte_jax.device.update import UpdateSpec, accumulate, apply, initial_state, learning_rate, update, zero_sums
+from lte_jax.device.update import UpdateSpec, accumulate, initial_state, learning_rate, update, zero_sums
 from lte_jax.device.weights import Architecture
 from lte_jax.records import Origin, Status
 
@@ -149,7 +149,7 @@ def test_rows_without_variance_change_no_gradient():
     groups = [a_group(), flat]
     dropped = batch(groups=groups, optim={"microbatch_tokens": 160})
     kept = batch(groups=groups, optim={"microbatch_tokens": 160}, loss={"entropy_coef": 1e-3})
-    assert [m.tokens_BT.shape[0] for m in (*dropped, *kept)] == [8, 10]
+    assert [int(m.loss_mask_BT.any(axis=1).sum()) for m in (*dropped, *kept)] == [8, 10]
     (without, _), (within, _) = gradients(spec(), dropped), gradients(spec(), kept)  # c = 0 in both: the rows alone
     assert_close(within, without, rtol=0, atol=1e-6)
 
@@ -297,12 +297,13 @@ def test_gradients_are_clipped_to_the_global_norm_before_adam():
     ("settings", "expected"),
     [
         (dict(schedule="constant"), {0: 1.0, 5: 1.0, 99: 1.0}),
-        (dict(schedule="constant", warmup_updates=4), {0: 0.0, 1: 0.25, 4: 1.0, 50: 1.0}),
-        (dict(schedule="linear"), {0: 1.0, 5: 0.5, 10: 0.0, 20: 0.0}),
-        (dict(schedule="linear", warmup_updates=2, final_lr_frac=0.2), {1: 0.5, 2: 1.0, 6: 0.6, 10: 0.2, 20: 0.2}),
-        (dict(schedule="cosine", final_lr_frac=0.1), {0: 1.0, 5: 0.55, 10: 0.1, 20: 0.1}),
-        (dict(schedule="cosine", warmup_updates=2), {0: 0.0, 2: 1.0, 6: 0.5, 10: 0.0}),
-        (dict(schedule="cosine", warmup_updates=10), {5: 0.5, 10: 1.0}),
+        (dict(schedule="constant", warmup_updates=4), {0: 0.25, 1: 0.5, 3: 1.0, 4: 1.0, 50: 1.0}),
+        (dict(schedule="constant", warmup_updates=1), {0: 1.0, 1: 1.0}),
+        (dict(schedule="linear"), {0: 1.0, 3: 2 / 3, 9: 0.0, 20: 0.0}),
+        (dict(schedule="linear", warmup_updates=3, final_lr_frac=0.2), {0: 1 / 3, 2: 1.0, 3: 1.0, 6: 0.6, 9: 0.2}),
+        (dict(schedule="cosine", final_lr_frac=0.1), {0: 1.0, 9: 0.1, 20: 0.1}),
+        (dict(schedule="cosine", warmup_updates=3), {0: 1 / 3, 2: 1.0, 3: 1.0, 6: 0.5, 9: 0.0}),
+        (dict(schedule="cosine", warmup_updates=10), {4: 0.5, 9: 1.0}),
     ],
     ids=str,
 )

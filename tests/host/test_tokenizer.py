@@ -6,8 +6,8 @@ import json
 
 import pytest
 import sentencepiece
-from byte_level import SPECIALS, TEMPLATE, TEXT, write_hf
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from byte_level import TEXT, write_hf
+from tokenizers import Tokenizer, processors
 from transformers import AutoTokenizer
 
 from lte_jax.host.tokenizer import TokenizerError, open_tokenizer
