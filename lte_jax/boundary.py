@@ -83,8 +83,10 @@ def size_bucket(n: int, most: int) -> int:
 def _microbatch(rows: Sequence[Row], n_rows: int, n_columns: int) -> Microbatch:
     behaviour_logp_BT = np.zeros((n_rows, n_columns), np.float32)
     loss_mask_BT = np.zeros((n_rows, n_columns), bool)
+    tokens_BT = pad_rows([row.prompt_ids for row in rows], n_rows, n_columns)
     for index, row in enumerate(rows):
         response = slice(len(row.prompt_ids), row.length)
+        tokens_BT[index, response] = row.rollout.tokens
         behaviour_logp_BT[index, response] = row.rollout.behaviour_logp
         loss_mask_BT[index, response] = True
 
@@ -92,7 +94,7 @@ def _microbatch(rows: Sequence[Row], n_rows: int, n_columns: int) -> Microbatch:
         return np.array([*values, *[0] * (n_rows - len(rows))], dtype)
 
     return Microbatch(
-        tokens_BT=pad_rows([[*row.prompt_ids, *row.rollout.tokens] for row in rows], n_rows, n_columns),
+        tokens_BT=tokens_BT,
         loss_mask_BT=loss_mask_BT,
         behaviour_logp_BT=behaviour_logp_BT,
         advantage_B=per_row([row.advantage for row in rows], np.float32),

@@ -3,7 +3,8 @@
 The resume rule: a run folder holds the resolved config, the data's hash and checkpoints that fall between steps. The
 same command continues from the newest one. Host state is step, strategy memory and counters; data order, random keys
 and evaluation derive from (seed, step). What was written after the checkpoint is cut and made again, bit for bit on a
-CPU. A changed config or data file is refused, except for steps, logging, evaluation and checkpointing.
+CPU. A changed config or data file is refused, but for steps, logging, evaluation, checkpointing and the verifier's
+limits.
 """
 
 import fcntl
@@ -31,6 +32,7 @@ from lte_jax.host.tokenizer import open_tokenizer
 
 MAY_CHANGE = ("steps", "log", "eval", "checkpoint", "verify", "study")
 CHECKPOINTS, MODEL = "checkpoints", "model"
+ITEMS = ("params", "optimiser", "host")
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ def _as_checkpoint(path: Path) -> tuple[Path, int] | tuple[None, None]:
     """(run folder, step) where the path is a run or one of its checkpoints."""
     if path.parent.name == CHECKPOINTS and path.name.isdigit() and path.is_dir():
         return path.parent.parent, int(path.name)
-    steps = [int(p.name) for p in (path / CHECKPOINTS).glob("*") if p.name.isdigit()]
+    steps = [int(p.parent.name) for p in (path / CHECKPOINTS).glob("*/params") if p.parent.name.isdigit()]
     return (path, max(steps)) if steps else (None, None)
 
 
@@ -82,10 +84,13 @@ def import_hf(source: Path, run: Path) -> None:
     if run.exists() and any(run.iterdir()):
         raise ConfigError(f"{run}: wanted a new or empty folder, this one holds files")
     model = open_model(source, make_mesh(MeshConfig()))
-    params = model.load()
-    _copy_model(model.folder, run / MODEL)
-    with _manager(run) as manager:
-        manager.save(0, args=ocp.args.Composite(params=ocp.args.StandardSave(params)))
+    unfinished = run.with_name(f"{run.name}.partial")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    _copy_model(model.folder, unfinished / MODEL)
+    with _manager(unfinished) as manager:
+        manager.save(0, args=ocp.args.Composite(params=ocp.args.StandardSave(model.load())))
+    unfinished.rename(run)
 
 
 def export_hf(source: Path, target: Path, dtype: str) -> None:
@@ -111,7 +116,7 @@ def _copy_model(source: Path, target: Path) -> None:
 def _manager(run: Path, keep: int | None = None) -> ocp.CheckpointManager:
     return ocp.CheckpointManager(
         (run / CHECKPOINTS).absolute(),
-        item_names=("params", "optimiser", "host"),
+        item_names=ITEMS,
         options=ocp.CheckpointManagerOptions(max_to_keep=keep, cleanup_tmp_directories=keep is not None),
     )
 
@@ -127,9 +132,11 @@ class RunFolder:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             self._lock.close()
-            raise ConfigError(f"{self.path}: another process is running here; wait for it or choose another folder")
+            said = f"{self.path}: another process is running here; wait for it or choose another folder"
+            raise ConfigError(said) from None
         try:
             self._check_same(config, data_hash)
+            self.incomplete = _set_aside_incomplete(self.path / CHECKPOINTS)
             self.manager = _manager(self.path, config.checkpoint.keep)
         except BaseException:
             self._lock.close()
@@ -179,8 +186,12 @@ class RunFolder:
         """Writes config and data hash on the first start; on a later one, refuses other values and names them."""
         config_path, data_path = self.path / "config.yaml", self.path / "data.json"
         if (self.path / CHECKPOINTS).exists() and not config_path.is_file():
-            raise ConfigError(f"{self.path}: this is an imported model, not a run; choose another folder")
-        if config_path.is_file() and data_path.is_file():
+            raise ConfigError(
+                f"{self.path}: holds checkpoints but no config.yaml, so it is no run; choose another folder"
+            )
+        if config_path.is_file():
+            if not data_path.is_file():
+                raise ConfigError(f"{data_path} is missing: without it this run's data cannot be compared")
             before = yaml.safe_load(config_path.read_text(encoding="utf-8"))
             changed = sorted(_changes(before, yaml.safe_load(dump(config))))
             falling = config.optim.schedule != "constant" and before.get("steps") != config.steps
@@ -193,8 +204,24 @@ class RunFolder:
                     f"{self.path}: this run was started with other settings: {', '.join(changed)}. "
                     "Give it another folder, or restore the old values"
                 )
-        config_path.write_text(dump(config), encoding="utf-8")
-        data_path.write_text(json.dumps({"sha256": data_hash}))
+        _write(data_path, json.dumps({"sha256": data_hash}))
+        _write(config_path, dump(config))
+
+
+def _set_aside_incomplete(checkpoints: Path) -> list[Path]:
+    """Renames checkpoints that lack an item (a full disk, a broken copy), so that the newest whole one is found."""
+    moved = []
+    for path in checkpoints.glob("*"):
+        if path.name.isdigit() and not all((path / item).is_dir() for item in ITEMS):
+            moved.append(path.rename(path.with_name(f"{path.name}.incomplete")))
+    return moved
+
+
+def _write(path: Path, text: str) -> None:
+    """There whole or not at all."""
+    unfinished = path.with_name(f"{path.name}.partial")
+    unfinished.write_text(text, encoding="utf-8")
+    unfinished.rename(path)
 
 
 def _changes(before: dict, after: dict, prefix: str = "") -> list[str]:

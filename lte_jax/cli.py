@@ -1,6 +1,7 @@
 """The `lte` command: parse, call, print. Each command imports what it needs, so that `lte --help` is instant."""
 
 import json
+import os
 import sys
 import traceback
 from collections.abc import Iterator
@@ -33,6 +34,7 @@ def train(
 
     with _clear_errors():
         resolved = settings.load(config, overrides or [])
+        _keep_programs(run / "cache")
         with _verifier(resolved) as verifier:
             from lte_jax.report.live import Live
             from lte_jax.train import train as run_training
@@ -103,6 +105,7 @@ def eval(
         overrides = [word for word in more or [] if "=" in word]
         files = [str(benchmarks), *(word for word in more or [] if "=" not in word)]
         resolved = _for_model(model, config, overrides, {"benchmarks": [{"path": path} for path in files]})
+        _keep_programs(Path.home() / ".cache/lte_jax")
         with _verifier(resolved) as verifier:
             from lte_jax.evaluate import evaluate, open_benchmarks
             from lte_jax.session import open_session
@@ -136,6 +139,7 @@ def generate(
         if (prompt is None) == (file is None):
             raise ValueError("wanted exactly one of --prompt TEXT and --file FILE")
         resolved = _for_model(model, config, overrides, {})
+        _keep_programs(Path.home() / ".cache/lte_jax")
         with _verifier(resolved) as verifier:
             from lte_jax.generate import generate as draw
             from lte_jax.host.problems import load_problems
@@ -232,12 +236,21 @@ def _verifier(config):
     return Verifier(settings.workers, settings.timeout_s, settings.memory_mb, settings.batch_timeout_s)
 
 
+def _keep_programs(folder: Path) -> None:
+    """Compiled programs outlive the process, unless the user has said where else: called before jax is imported."""
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(folder.absolute()))
+
+
 def _for_model(model: str, config: Path | None, overrides, evaluation: dict):
-    """The config of an evaluation: a file's, else the run's own, else the defaults."""
+    """The config of an evaluation: a file's, else that of the run which the model is or is a checkpoint of, else the
+    defaults."""
     from lte_jax import config as settings
 
-    own = Path(model) / "config.yaml"
-    base = settings.load(config or own) if config or own.is_file() else settings.Config()
+    folder = Path(model).absolute()
+    run = folder.parent.parent if folder.parent.name == "checkpoints" else folder
+    source = config or next((path for path in [run / "config.yaml"] if path.is_file()), None)
+    base = settings.load(source) if source else settings.Config()
+    _to_stderr(f"settings: {source or 'the defaults'}")
     values = base.model_dump()
     values["model"]["path"] = model
     values["eval"] |= evaluation

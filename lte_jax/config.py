@@ -26,7 +26,8 @@ def setting(default: Any, meaning: str, **limits: Any) -> Any:
 class ModelConfig(Section):
     path: str = setting("", "folder of the starting model: a Hugging Face folder or a run folder")
     compute_dtype: Literal["float32", "bfloat16"] = setting(
-        "bfloat16", "type of matmul operands; norms, softmax, logits and master weights are float32 always"
+        "bfloat16",
+        "type of matmul operands, sums in float32; norms, softmax, logits and master weights are float32 always",
     )
     attention: Literal["auto", "reference", "xla", "cudnn"] = setting(
         "auto", "attention implementation for prefill and training; auto: cudnn on GPU with bfloat16, else xla"
@@ -36,7 +37,7 @@ class ModelConfig(Section):
         "full", "what the backward pass recomputes per layer: nothing, all but matmul outputs, or everything"
     )
     logprob_chunk: int = setting(
-        1024, "tokens per chunk of the vocabulary log-prob; bounds memory to chunk x V floats", ge=1
+        1024, "tokens per chunk and batch shard of the vocabulary log-prob; bounds memory to chunk x V floats", ge=1
     )
 
 
@@ -46,7 +47,8 @@ class DataConfig(Section):
 
 class HintConfig(Section):
     concise: str = setting(
-        "{problem}\n\nEarlier attempts at this problem ran out of space. Think concisely and finish.\n\n"
+        "{problem}\n\nEarlier attempts at this problem ran out of space. Think concisely and finish, and do not "
+        "mention this note.\n\n"
         "Please reason step by step, and put your final answer within \\boxed{}.",
         "prompt where every rollout was truncated",
     )
@@ -237,7 +239,7 @@ class StudyConfig(Section):
 class Config(Section):
     """One experiment."""
 
-    seed: int = setting(0, "root of every random choice", ge=0)
+    seed: int = setting(0, "root of every random choice", ge=0, lt=2**32)
     steps: int = setting(500, "rounds of sampling", ge=1)
     problems_per_step: int = setting(128, "problems sampled per step", ge=1)
     model: ModelConfig = ModelConfig()

@@ -40,7 +40,8 @@ def evaluate(
 ) -> tuple[dict[str, dict[str, float]], list[dict]]:
     """(metrics by benchmark, one row per problem). The engine must hold the weights.
 
-    The random keys depend on the seed and the place in the file, not on the step: every evaluation draws alike.
+    The random keys depend on the place in the file alone, neither on the step nor on the run's seed: every evaluation
+    of every run draws alike.
     """
     metrics: dict[str, dict[str, float]] = {}
     rows: list[dict] = []
@@ -57,12 +58,15 @@ def evaluate(
 def _rows(session: Session, benchmark: Benchmark, stream: int, drawn: Callable[[int], None]) -> list[dict]:
     samples = benchmark.samples
     owners = [(i, j) for i in range(len(benchmark.problems)) for j in range(samples)]
-    requests = [Request(benchmark.problems[i][1], (session.config.seed, EVALUATE, 0, i, stream, j)) for i, j in owners]
-    rollouts: list = [None] * len(requests)
-    for n, (place, response) in enumerate(session.engine.generate(requests, session.evaluation_sampling()), start=1):
-        i, j = owners[place]
-        rollouts[place] = session.judge.rollout(response, benchmark.problems[i][1], Origin.PLAIN, 0, j)
-        drawn(n)
+    requests = [Request(benchmark.problems[i][1], (0, EVALUATE, 0, i, stream, j)) for i, j in owners]
+    responses = {}
+    for place, response in session.engine.generate(requests, session.evaluation_sampling()):
+        responses[place] = response
+        drawn(len(responses))
+    rollouts = [
+        session.judge.rollout(responses[place], benchmark.problems[i][1], Origin.PLAIN, 0, j)
+        for place, (i, j) in enumerate(owners)
+    ]
     graded = session.judge.grade([benchmark.problems[i][0].answer for i, _ in owners], rollouts)
     rows = []
     for i, (problem, _) in enumerate(benchmark.problems):

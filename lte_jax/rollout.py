@@ -5,7 +5,7 @@ depends on its key alone: not on its slot, its neighbours or the order of refill
 """
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -110,13 +110,13 @@ class Engine:
             yield from run.decode()
 
     def collect(
-        self, problems: Sequence[tuple[Problem, Prompt]], sampling, group_size, strategy, memory, judge, seed, step
+        self, problems: Sequence[tuple[Problem, Prompt]], round_: "Round", strategy, memory: dict
     ) -> list[Group]:
         """The groups of one step, in problem order: sampled, verified, retried as the strategy asks, and mixed."""
-        first = [_Ask(index, *pair, group_size, Origin.PLAIN, 0) for index, pair in enumerate(problems)]
+        first = [_Ask(index, *pair, round_.group_size, Origin.PLAIN, 0) for index, pair in enumerate(problems)]
         groups = [
-            Group(ask.problem, ask.prompt, step, ask.group, initial=drawn, members=drawn)
-            for ask, drawn in zip(first, self._draw(first, sampling, judge, seed, step), strict=True)
+            Group(ask.problem, ask.prompt, round_.step, ask.group, initial=drawn, members=drawn)
+            for ask, drawn in zip(first, self._draw(first, round_), strict=True)
         ]
         while True:
             with self.meter.phase("hint"):
@@ -124,22 +124,37 @@ class Engine:
             if not retries:
                 return groups
             asks = [_Ask(g.index, g.problem, r.prompt, r.n, r.origin, len(g.attempts) + 1) for g, r in retries]
-            drawn = self._draw(asks, sampling, judge, seed, step)
-            for (group, retry), rollouts in zip(retries, drawn, strict=True):
-                groups[group.index] = strategy.merge(group, Attempt(retry, rollouts))
+            for (group, retry), drawn in zip(retries, self._draw(asks, round_), strict=True):
+                groups[group.index] = strategy.merge(group, Attempt(retry, drawn))
 
-    def _draw(self, asks: "Sequence[_Ask]", sampling, judge, seed: int, step: int) -> list[tuple[Rollout, ...]]:
+    def _draw(self, asks: "Sequence[_Ask]", round_: "Round") -> list[tuple[Rollout, ...]]:
         """Graded rollouts, as many for each ask as it wants."""
         owners = [(ask, index) for ask in asks for index in range(ask.n)]
-        requests = [Request(ask.prompt, (seed, TRAIN, step, ask.group, ask.round, index)) for ask, index in owners]
-        rollouts: list = [None] * len(requests)
-        for place, response in self.generate(requests, sampling):
-            ask, index = owners[place]
-            rollouts[place] = judge.rollout(response, ask.prompt, ask.origin, ask.round, index)
+        keys = [(round_.seed, TRAIN, round_.step, ask.group, ask.round, index) for ask, index in owners]
+        requests = [Request(ask.prompt, key) for (ask, _), key in zip(owners, keys, strict=True)]
+        responses: dict[int, Response] = {}
+        for place, response in self.generate(requests, round_.sampling):
+            responses[place] = response
+            round_.progress(len(responses), len(requests))
         with self.meter.phase("verify"):
-            golds = [ask.problem.answer for ask, _ in owners]
-            remaining = iter(judge.grade(golds, rollouts))
+            rollouts = [
+                round_.judge.rollout(responses[place], ask.prompt, ask.origin, ask.round, index)
+                for place, (ask, index) in enumerate(owners)
+            ]
+            remaining = iter(round_.judge.grade([ask.problem.answer for ask, _ in owners], rollouts))
         return [tuple(next(remaining) for _ in range(ask.n)) for ask in asks]
+
+
+@dataclass(frozen=True)
+class Round:
+    """How one step samples: settings, the judge of its responses, and the keys' seed and step."""
+
+    sampling: Sampling
+    group_size: int
+    judge: "Judge"
+    seed: int
+    step: int
+    progress: Callable[[int, int], None] = lambda n_done, n_total: None  # responses of the round
 
 
 @dataclass(frozen=True)
@@ -163,15 +178,15 @@ class Judge:
 
     def rollout(self, response: Response, prompt: Prompt, origin: Origin, round_: int, index: int) -> Rollout:
         return Rollout(
-            prompt,
-            origin,
-            round_,
-            index,
-            response.tokens,
-            response.behaviour_logp,
-            response.sampled_logp,
-            response.truncated,
-            self.decode(response.tokens.tolist()),
+            prompt=prompt,
+            origin=origin,
+            round=round_,
+            index=index,
+            tokens=response.tokens,
+            behaviour_logp=response.behaviour_logp,
+            sampled_logp=response.sampled_logp,
+            truncated=response.truncated,
+            text=self.decode(response.tokens.tolist()),
         )
 
     def grade(self, golds: Sequence[str], rollouts: Sequence[Rollout]) -> list[Rollout]:
@@ -190,6 +205,7 @@ class _Run:
         longest = engine.max_prompt + sampling.response_budget
         self.n_columns = round_up(longest, config.length_bucket)
         self.queue = deque(range(len(requests)))
+        self.waiting = Counter(request.prompt.ids for request in requests)  # prompt -> requests not yet started
         self.live: dict[int, int] = {}  # slot -> request
         self.drawn: dict[int, list] = {}  # request -> its chunks
         self.n_drawn: dict[int, int] = {}
@@ -211,8 +227,8 @@ class _Run:
                 self.live[slot], self.drawn[request], self.n_drawn[request] = request, [], 0
             for started in by_prefix.values():
                 self._insert(started)
-            waiting = {self.requests[r].prompt.ids for r in self.queue}
-            self.prefixes = {ids: where for ids, where in self.prefixes.items() if ids in waiting}
+            self.waiting.subtract(self.requests[r].prompt.ids for r in taken)
+            self.prefixes = {ids: where for ids, where in self.prefixes.items() if self.waiting[ids]}
 
     def _prefill(self, prompts: list[tuple[int, ...]]) -> None:
         config = self.engine.config
@@ -254,7 +270,7 @@ class _Run:
         config, sampling = self.engine.config, self.sampling
         with self.engine.meter.phase("decode"):
             furthest = max(len(self.requests[r].prompt.ids) + self.n_drawn[r] for r in self.live.values())
-            read = min(self.n_columns, round_up(furthest + config.chunk, config.length_bucket))
+            read = self._read_columns(furthest + config.chunk)
             # With a queue, a chunk ends once an eighth of the slots can be refilled.
             stop_below = max(0, len(self.live) - max(1, self.n_slots // 8)) if self.queue else 0
             self.state, drawn = sampler.decode_chunk(
@@ -274,6 +290,11 @@ class _Run:
         self.engine.meter.count("slot_steps", int(drawn.n_steps) * self.n_slots)
         self.engine.meter.count("tokens", int(drawn.n_B.sum()))
         yield from self._harvest(drawn)
+
+    def _read_columns(self, n: int) -> int:
+        """How much of the cache to read for n live columns: about two sizes an octave, so few programs."""
+        coarse = max(self.engine.config.length_bucket, 1 << max(0, n.bit_length() - 2))
+        return min(self.n_columns, round_up(n, coarse))
 
     def _harvest(self, drawn) -> Iterator[tuple[int, Response]]:
         for slot, request in list(self.live.items()):

@@ -74,3 +74,9 @@ def open_problems(path: str | Path, say: Callable[[str], None] = print) -> list[
 def with_prompts(session: Session, problems: Sequence[Problem]) -> list[tuple[Problem, Prompt]]:
     """Each problem with its plain prompt; one that passes its budget is refused here, before anything is sampled."""
     return [(problem, session.prompts.plain(problem)) for problem in problems]
+
+
+def check_hints(session: Session, problems: Sequence[Problem]) -> None:
+    """Refuses, before anything is sampled, a problem whose shortest hint passes prompt.hinted_budget."""
+    for problem in problems:
+        session.prompts.concise(problem)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from lte_jax.config import Config, ConfigError, build, dump, fields, load
 from lte_jax.jobs import Job, run_jobs
+from lte_jax.report.files import whole_lines
 from lte_jax.report.live import Live, Pace
 from lte_jax.report.results import n_cores, write_results
 from lte_jax.report.runs import last_evaluation, read_evaluations
@@ -163,8 +164,7 @@ class _Progress:
     def _steps(self, name: str) -> int:
         """Steps that a run has done, from the last line of its newest metrics file."""
         paths = sorted((self.folder / name / "metrics").glob("*.jsonl"))
-        lines = [line for path in paths[-1:] for line in path.read_text(encoding="utf-8").splitlines()]
-        whole = [line for line in lines if line.endswith("}")]
+        whole = [line for path in paths[-1:] for line in whole_lines(path)]
         return json.loads(whole[-1])["step"] + 1 if whole else 0
 
     def _pass_at_1(self, name: str) -> str:

@@ -1,5 +1,6 @@
 """The training loop. It reads like the method: sample, verify, retry, mix, then update on the plain prompt."""
 
+import math
 import statistics
 import time
 from collections.abc import Sequence
@@ -15,14 +16,15 @@ from lte_jax.device.arrays import TrainState
 from lte_jax.device.update import UpdateSpec, abstract_state, initial_state, learning_rate, update
 from lte_jax.evaluate import Benchmark, evaluate, open_benchmarks
 from lte_jax.host.advantage import with_advantages
-from lte_jax.host.explore import Strategy, make_strategy
+from lte_jax.host.explore import make_strategy
 from lte_jax.host.metrics import group_metrics
 from lte_jax.host.problems import file_hash, take
 from lte_jax.host.verify import Verifier
 from lte_jax.records import Group, Status, Verdict
 from lte_jax.report.files import RunFiles, read_rollouts
 from lte_jax.report.live import Live
-from lte_jax.session import Session, open_problems, open_session, with_prompts
+from lte_jax.rollout import Round
+from lte_jax.session import Session, check_hints, open_problems, open_session, with_prompts
 
 
 class NonFiniteError(RuntimeError):
@@ -42,8 +44,12 @@ def train(config: Config, run: str | Path, verifier: Verifier, live: Live) -> di
         )
     session = open_session(config, verifier, live.say)
     problems = with_prompts(session, open_problems(config.data.train, live.say))
+    if config.explore.strategy == "lte":
+        check_hints(session, [problem for problem, _ in problems])
     benchmarks = open_benchmarks(session, live.say) if config.eval.every else []
     with RunFolder(run, config, file_hash(config.data.train)) as folder:
+        for path in folder.incomplete:
+            live.warn(f"{path}: a checkpoint that is not whole was set aside")
         folder.keep_model(session.model.folder)
         return _Trainer(session, problems, benchmarks, folder, live).run()
 
@@ -55,7 +61,6 @@ class _Trainer:
         self.session, self.config, self.live = session, session.config, live
         self.problems, self.benchmarks, self.folder = problems, benchmarks, folder
         self.files = RunFiles(folder.path)
-        self.strategy: Strategy = make_strategy(self.config, session.prompts, session.verifier.same_answer)
         per_step = self.config.problems_per_step // self.config.optim.problems_per_update
         config, arch = self.config, session.model.arch
         self.spec = UpdateSpec(arch, config.model, config.loss, config.optim, config.steps * per_step, session.mesh)
@@ -73,8 +78,9 @@ class _Trainer:
         step = host["step"]
         if step > self.config.steps:
             raise ConfigError(f"{self.folder.path} is at step {step} already, beyond steps = {self.config.steps}")
-        recorded = _recorded_verdicts(self.folder.path, step)
-        self.judge = replace(self.session.judge, verify=_replaying(recorded, self.session.judge.verify))
+        verdicts, lists = _recorded(self.folder.path, step)
+        self.judge = replace(self.session.judge, verify=_replaying(verdicts, self.session.judge.verify))
+        self.strategy = make_strategy(self.config, self.session.prompts, self.session.verifier.same_answer, lists)
         self.files.cut(step)
         self.files.start_interval(step)
         return state, step, host["memory"], host["n_skipped"]
@@ -99,35 +105,30 @@ class _Trainer:
         self.live.phase(step, "sample")
         with engine.meter.phase("weights"):
             engine.load(self.state.params)
-        groups = engine.collect(
-            taken,
-            self.session.sampling(),
-            config.sample.group_size,
-            self.strategy,
-            self.memory,
-            self.judge,
-            config.seed,
-            step,
+        round_ = Round(
+            self.session.sampling(), config.sample.group_size, self.judge, config.seed, step, self.live.progress
         )
+        groups = engine.collect(taken, round_, self.strategy, self.memory)
         engine.unload()
         groups = [with_advantages(group, config.advantage) for group in groups]
         self.memory = self.strategy.observe(self.memory, groups)
+        if config.log.rollouts:
+            self.files.write_rollouts(step, groups)  # before the update: a step that stops the run can be looked at
         self.live.phase(step, "update")
         with engine.meter.phase("update"):
             updates = self._update(groups)
-        if config.log.rollouts:
-            self.files.write_rollouts(step, groups)
         times = self._times(time.perf_counter() - start, updates.get("update/trained_tokens", 0.0))
-        row = {"step": step, **group_metrics(groups, config), **updates, **times}
+        row = {"step": step, **group_metrics(groups, config, self.session.verifier.same_answer), **updates, **times}
         self.files.write_metrics(row)
-        self.live.step(step, config.steps, row, groups)
+        self.live.step(step, config.steps, row)
         self.step += 1
 
     def _update(self, groups: Sequence[Group]) -> dict[str, float]:
         """Deals whole groups to updates; advantages and behaviour log-probs stay fixed within the step."""
-        config, found = self.config, []
+        config, found, n_trained = self.config, [], 0
         for part in deal(groups, config.optim.problems_per_update, config.seed, self.step):
             packed = pack(part, config, self.session.mesh)
+            n_trained += packed.n_trained
             if not packed.microbatches:
                 self.n_skipped += 1
                 continue
@@ -139,13 +140,15 @@ class _Trainer:
                 np.float32(config.loss.entropy_coef / packed.n_tokens),
                 self.spec,
             )
-            found.append({**tally_metrics(tally), "update/grad_norm": float(norm), "update/learning_rate": rate})
+            row = {**tally_metrics(tally), "update/grad_norm": float(norm), "update/learning_rate": rate}
+            found.append({key: value for key, value in row.items() if math.isfinite(value)})
             self._stop_if_not_finite(packed)
         mismatch = {key: value for key, value in (found[0] if found else {}).items() if key.startswith("mismatch/")}
         return {
             **combine(found),
             **mismatch,  # of the first update alone: later ones have moved on purpose
             "update/n_updates": len(found),
+            "update/trained_rows": n_trained,
             "update/n_skipped_total": self.n_skipped,
             "update/n_nonfinite_total": int(fetch(self.state.n_nonfinite)),
         }
@@ -173,6 +176,8 @@ class _Trainer:
         tokens, slot_steps = counts.get("tokens", 0), counts.get("slot_steps", 0)
         return {
             **metrics,
+            "sample/prefill_tokens": counts["prefill_tokens"],
+            "sample/decode_steps": counts["decode_steps"],
             "time/sample_s": round(sample_s, 4),
             "time/step_s": round(total_s, 4),
             "speed/sample_tokens_per_s": tokens / sample_s,
@@ -203,7 +208,7 @@ def deal(groups: Sequence[Group], per_update: int, seed: int, step: int) -> list
 
 
 def combine(rows: Sequence[dict[str, float]]) -> dict[str, float]:
-    """One row for a step's updates: maxima, the sum of trained tokens, means of the rest, over those that have the key."""
+    """One row for a step's updates: maxima, the sum of trained tokens, means of the rest, over those with the key."""
     keys = dict.fromkeys(key for row in rows for key in row)
     values = {key: [row[key] for row in rows if key in row] for key in keys}
     how = {key: max if key.endswith(("_max", "max_abs")) else statistics.fmean for key in keys}
@@ -211,16 +216,17 @@ def combine(rows: Sequence[dict[str, float]]) -> dict[str, float]:
     return {key: how[key](values[key]) for key in keys}
 
 
-def _recorded_verdicts(run: Path, step: int) -> dict[tuple[str, str, bool], Verdict]:
-    """Verdicts that were written after the checkpoint: a repeated step must not depend on the clock again."""
-    recorded = {}
+def _recorded(run: Path, step: int) -> tuple[dict[tuple[str, str, bool], Verdict], dict]:
+    """(verdicts, lists of hints) that were written after the checkpoint: a repeated step must not depend on the clock
+    again, and a comparison may have timed out then or now."""
+    verdicts, lists = {}, {}
     for group in read_rollouts(run, from_step=step):
         for row in [*group["rollouts"], *(r for attempt in group["attempts"] for r in attempt["rollouts"])]:
-            status = Status(row["status"])
-            recorded[group["answer"], row["response"], row["truncated"]] = Verdict(
-                row["correct"], status, group["answer"], row["extracted"], row["rule"]
-            )
-    return recorded
+            verdict = Verdict(row["correct"], Status(row["status"]), group["answer"], row["extracted"], row["rule"])
+            verdicts[group["answer"], row["response"], row["truncated"]] = verdict
+        for n_before, attempt in enumerate(group["attempts"]):
+            lists[group["step"], group["group"], n_before] = tuple(attempt["listed"])
+    return verdicts, lists
 
 
 def _replaying(recorded: dict, verify):

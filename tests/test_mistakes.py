@@ -1,9 +1,9 @@
 """Mistakes of a new user: each ends with code 2 and one clear line, not a stack trace."""
 
-import json
 import shutil
 
 import pytest
+from byte_level import write_hf
 from commands import QUICKSTART, lte, make_base
 
 
@@ -59,11 +59,14 @@ def test_a_tokenizer_without_a_stop_token(base, tmp_path):
     folder = tmp_path / "model"
     shutil.copytree(base[0].removeprefix("model.path="), folder)
     (folder / "tokenizer.model").unlink()
-    (folder / "tokenizer.json").write_text(
-        json.dumps({"version": "1.0", "model": {"type": "WordLevel", "vocab": {"a": 0, "b": 1}, "unk_token": "a"}})
-    )
+    write_hf(folder, template=None, eos=None, pad=None)
     said = refused("train", QUICKSTART, base[1], f"model.path={folder}", "--run", tmp_path / "run")
-    assert "stop" in said or "tokenizer" in said
+    assert "this tokenizer has no stop token" in said
+
+
+def test_a_problem_whose_hint_does_not_fit_is_refused_before_anything_is_sampled(base, tmp_path):
+    said = refused("train", QUICKSTART, *base, "prompt.hinted_budget=8", "--run", tmp_path / "run")
+    assert "its hint without any answer has 9 tokens, more than prompt.hinted_budget = 8" in said
 
 
 def test_a_truncated_weight_file(base, tmp_path):

@@ -1,6 +1,7 @@
 """The whole loop on the built-in task: it learns, it resumes bit for bit after a kill, and it refuses what it must."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -124,6 +125,66 @@ def test_a_run_refuses_other_settings_other_data_and_a_second_process(base, tmp_
         second = lte(*small_run(base, run, "steps=2"), check=False)
     assert second.returncode == 2 and "another process is running here" in second.stderr
     assert "step 2/2" in lte(*small_run(base, run, "steps=2", "log.every=1")).stdout  # steps may grow
+
+
+def test_a_checkpoint_is_a_model_with_its_runs_settings_and_an_incomplete_one_is_set_aside(base, tmp_path):
+    run = tmp_path / "run"
+    lte(*small_run(base, run, "steps=4"))
+    held_out = base[1].removeprefix("data.train=").replace("train.jsonl", "heldout.jsonl")
+    done = lte("eval", run / "checkpoints/2", "eval.limit=3", "--benchmarks", held_out, "--json")
+    assert f"settings: {run}/config.yaml" in done.stderr
+    assert json.loads(done.stdout)["benchmarks"]["heldout"]["n_problems"] == 3
+    shutil.rmtree(run / "checkpoints/4/optimiser")
+    again = lte(*small_run(base, run, "steps=4")).stdout
+    assert "4.incomplete: a checkpoint that is not whole was set aside" in again
+    assert f"continuing {run} at step 2" in again and (run / "checkpoints/4/optimiser").exists()
+    beyond = lte(*small_run(base, run, "steps=3"), check=False)
+    assert beyond.returncode == 2 and "is at step 4 already, beyond steps = 3" in beyond.stderr
+
+
+@pytest.mark.parametrize(("max_nonfinite", "stops"), [(2, False), (1, True)])
+def test_an_update_that_is_not_finite_is_skipped_and_counted_and_stops_the_run_after_some(
+    base, tmp_path, monkeypatch, max_nonfinite, stops
+):
+    """The first update's gradients are poisoned; the run goes on, or stops with the batch on disk."""
+    from lte_jax import config, train
+    from lte_jax.host.verify import Verifier
+    from lte_jax.report.live import Live
+
+    poisoned = []
+
+    def pack(groups, *rest):
+        packed = real_pack(groups, *rest)
+        if not poisoned and packed.microbatches:
+            poisoned.append(True)
+            packed.microbatches[0] = packed.microbatches[0]._replace(
+                advantage_B=packed.microbatches[0].advantage_B.at[0].set(np.inf)
+            )
+        return packed
+
+    real_pack = train.pack
+    monkeypatch.setattr(train, "pack", pack)
+    settings = [
+        *base,
+        *SMALL,
+        "steps=2",
+        "eval.every=0",
+        f"optim.max_nonfinite={max_nonfinite}",
+        "optim.microbatch_tokens=8192",
+    ]
+    with Verifier() as verifier:
+        run = tmp_path / "run"
+        arguments = (config.load(QUICKSTART, settings), run, verifier, Live(quiet=True))
+        if stops:
+            with pytest.raises(train.NonFiniteError, match="the last batch is in"):
+                train.train(*arguments)
+            assert np.isinf(np.load(run / "nonfinite-000000.npz")["0/advantage_B"]).any()
+            assert len(list(read_rollouts(run))) == 8
+        else:
+            train.train(*arguments)
+            rows = read_metrics(run)
+            assert [row["update/n_nonfinite_total"] for row in rows] == [1, 1]
+            assert "update/grad_norm" in rows[1]
 
 
 def test_whole_groups_are_dealt_once_in_an_order_drawn_from_seed_and_step():

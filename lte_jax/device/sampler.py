@@ -51,7 +51,9 @@ def empty_slots(n_slots: int, n_columns: int, spec: SamplerSpec) -> SamplerState
 def prefill(params: dict, tokens_PT, spec: SamplerSpec) -> list[qwen3.LayerCache]:
     """Keys and values of right-padded prompts, one row each."""
     model = qwen3.bind(spec.arch, params, stacked=False)
-    return model.prefix(tokens_PT, dtype=jnp.dtype(spec.dtype), attention=spec.attention)
+    tokens_PT = jax.lax.with_sharding_constraint(tokens_PT, mesh.batch_sharding(spec.mesh))
+    prefix = model.prefix(tokens_PT, dtype=jnp.dtype(spec.dtype), attention=spec.attention)
+    return jax.lax.with_sharding_constraint(prefix, mesh.cache_sharding(spec.mesh))
 
 
 @partial(jax.jit, static_argnames="spec", donate_argnames="state")

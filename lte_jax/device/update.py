@@ -102,7 +102,8 @@ def policy_logp(params: dict, tokens_BT, temperature, spec: UpdateSpec):
         constrain=lambda x_BTD: jax.lax.with_sharding_constraint(x_BTD, batch),
         constrain_table=lambda embed_VD: jax.lax.with_sharding_constraint(embed_VD, table),
     )
-    return token_logp(hidden_BTD, model.head_VD, tokens_BT, temperature, spec.model.logprob_chunk)
+    chunk = spec.model.logprob_chunk * mesh.n_batch_shards(spec.mesh)  # the rows of a chunk lie on all batch shards
+    return token_logp(hidden_BTD, model.head_VD, tokens_BT, temperature, chunk)
 
 
 def _objective(params: dict, micro: Microbatch, temperature, entropy_weight, spec: UpdateSpec):

@@ -38,8 +38,8 @@ def last_round(group: Group) -> tuple[Rollout, ...]:
     return group.attempts[-1].rollouts if group.attempts else group.initial
 
 
-def wrong_answers(rollouts: Sequence[Rollout], same_answer: SameAnswer) -> tuple[str, ...]:
-    """The distinct wrong answers of rollouts that were not truncated, in order of first occurrence.
+def wrong_answers(rollouts: Sequence[Rollout], same_answer: SameAnswer, max_chars: int) -> tuple[str, ...]:
+    """The distinct wrong answers of rollouts that were not truncated, in order of first occurrence, the long left out.
 
     Only the verdict `different` counts: an unparsable or oversized answer may be right, so no hint forbids it.
     Distinct by mathematical equality; a pair that stays undecided stays distinct.
@@ -49,7 +49,7 @@ def wrong_answers(rollouts: Sequence[Rollout], same_answer: SameAnswer) -> tuple
         for rollout in rollouts
         if rollout.decided and not rollout.truncated and rollout.verdict.status is Status.DIFFERENT
     )
-    written = [answer for answer in found if answer]
+    written = [answer for answer in found if answer and len(answer) <= max_chars]
     pairs = [(earlier, later) for j, later in enumerate(written) for earlier in written[:j]]
     same = dict(zip(pairs, same_answer(pairs), strict=True)) if pairs else {}
     kept: list[str] = []
@@ -64,17 +64,9 @@ def names_hint(text: str, patterns: Sequence[str]) -> bool:
     return any(re.search(pattern, text, re.IGNORECASE) for pattern in patterns)
 
 
-def repeats_answer(rollout: Rollout, answers: Sequence[str]) -> bool:
-    """Whether the final answer is, as written, one of the listed ones."""
-    if rollout.verdict is None or rollout.verdict.extracted is None:
-        return False
-    return _folded(rollout.verdict.extracted) in {_folded(answer) for answer in answers}
-
-
 def contains_answer(text: str, answers: Sequence[str]) -> bool:
     """Whether a listed answer stands in the text as a whole token; a full stop may follow, a decimal place may not."""
-    return any(re.search(rf"(?<![\w.]){re.escape(answer)}(?!\w|\.\d)", text) for answer in answers)
-
-
-def _folded(text: str) -> str:
-    return "".join(text.split())
+    return any(
+        answer in text and re.search(rf"(?<![\w.]){re.escape(answer)}(?!\w|\.\d)", text) is not None
+        for answer in answers
+    )

@@ -4,7 +4,7 @@ A strategy is a frozen record with `retry(group, memory)`, `merge(group, attempt
 memory is plain JSON and is saved in the checkpoint. A new method that works on groups is one such record.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -23,6 +23,7 @@ from lte_jax.host.diagnose import (
 from lte_jax.host.prompts import PromptBuilder
 from lte_jax.records import Attempt, FailureMode, Group, Origin, PassLevel, Retry
 
+RecordedLists = Mapping[tuple[int, int, int], tuple[str, ...]]  # (step, group, earlier attempts) -> what a hint listed
 MEMORY_LISTS = 64  # answer lists of earlier groups that random hints may be drawn from
 
 
@@ -76,17 +77,18 @@ class Lte:
     config: Config
     prompts: PromptBuilder
     same_answer: SameAnswer
+    recorded: RecordedLists  # of steps that are made again: which answers a hint listed must not depend on the clock
 
     def retry(self, group: Group, memory: dict) -> Retry | None:
         if not _wants_more(group, self.config):
             return None
         mode = failure_mode(last_round(group))
-        hinted = self.prompts.hinted(group.problem, mode, wrong_answers(all_rollouts(group), self.same_answer))
-        if hinted is not None and self.config.explore.hints == "random":
-            answers = self._random_answers(group, len(hinted[1]), memory)
-            if hinted[1] and not answers:
-                return None  # no domain, and no earlier group's list yet: there is no control to draw
-            hinted = self.prompts.hinted(group.problem, mode, answers)
+        answers = self.recorded.get((group.step, group.index, len(group.attempts)))
+        if answers is None:
+            answers = self._answers(group, mode, memory)
+        if answers is None:
+            return None
+        hinted = self.prompts.hinted(group.problem, mode, answers)
         n = self.config.sample.group_size
         if hinted is None:
             return Retry(group.prompt, n, Origin.EXTRA, FailureMode.NO_ANSWER)
@@ -100,16 +102,29 @@ class Lte:
         """Random hints draw from the wrong answers of earlier groups where no domain is configured."""
         if self.config.explore.hints != "random" or self.config.explore.answer_domain:
             return memory
-        new = [list(wrong_answers(group.initial, self.same_answer)) for group in groups]
-        return {"lists": [*memory.get("lists", []), *filter(None, new)][-MEMORY_LISTS:]}
+        failed = [group for group in groups if pass_level(group.initial) is PassLevel.NONE]
+        new = [[group.problem.id, list(self._wrong_answers(group))] for group in failed]
+        return {"lists": [*memory.get("lists", []), *(entry for entry in new if entry[1])][-MEMORY_LISTS:]}
 
-    def _random_answers(self, group: Group, n: int, memory: dict) -> tuple[str, ...]:
-        """As many distinct values as the real list has, from the whole domain, whatever the group's failures were."""
-        domain = self.config.explore.answer_domain or tuple(
-            dict.fromkeys(answer for answers in memory.get("lists", []) for answer in answers)
-        )
-        chosen = _rng(self.config.seed, group, "random hint").permutation(len(domain))[:n]
-        return tuple(domain[index] for index in chosen)
+    def _wrong_answers(self, group: Group) -> tuple[str, ...]:
+        return wrong_answers(all_rollouts(group), self.same_answer, self.config.prompt.hints.max_answer_chars)
+
+    def _answers(self, group: Group, mode: FailureMode, memory: dict) -> tuple[str, ...] | None:
+        """What the hint lists, or None where the control has nothing to draw from.
+
+        Random hints: as many distinct values as the real hint would list, from the whole domain, whatever the group's
+        failures were; without a domain, from the lists of other problems in earlier steps.
+        """
+        answers = self._wrong_answers(group)
+        if self.config.explore.hints == "real":
+            return answers
+        hinted = self.prompts.hinted(group.problem, mode, answers)
+        if hinted is None or not hinted[1]:
+            return ()
+        others = (answers for id_, answers in memory.get("lists", []) if id_ != group.problem.id)
+        domain = self.config.explore.answer_domain or tuple(dict.fromkeys(a for answers in others for a in answers))
+        order = _rng(self.config.seed, group, "random hint").permutation(len(domain))
+        return tuple(domain[place] for place in order[: len(hinted[1])]) or None
 
 
 def mix(group: Group, attempt: Attempt, config: Config) -> Group:
@@ -131,11 +146,11 @@ def mix(group: Group, attempt: Attempt, config: Config) -> Group:
     return replace(group, members=tuple(members), attempts=(*group.attempts, attempt))
 
 
-def make_strategy(config: Config, prompts: PromptBuilder, same_answer: SameAnswer) -> Strategy:
+def make_strategy(config: Config, prompts: PromptBuilder, same_answer: SameAnswer, recorded: RecordedLists) -> Strategy:
     makers: dict[str, Callable[[], Strategy]] = {
         "grpo": Grpo,
         "extra": lambda: Extra(config),
-        "lte": lambda: Lte(config, prompts, same_answer),
+        "lte": lambda: Lte(config, prompts, same_answer, recorded),
     }
     return makers[config.explore.strategy]()
 

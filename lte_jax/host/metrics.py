@@ -3,22 +3,30 @@
 Keys are `noun/detail`. A share of nothing is left out of the row, never 0/0.
 """
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from lte_jax.config import Config
-from lte_jax.host.diagnose import all_rollouts, contains_answer, names_hint, pass_level, repeats_answer
-from lte_jax.records import FailureMode, Group, Origin, PassLevel, Rollout, Status
+from lte_jax.host.diagnose import (
+    SameAnswer,
+    all_rollouts,
+    contains_answer,
+    failure_mode,
+    names_hint,
+    pass_level,
+)
+from lte_jax.records import Attempt, FailureMode, Group, Origin, PassLevel, Rollout, Status
 
 
-def group_metrics(groups: Sequence[Group], config: Config) -> dict[str, float | list[int]]:
+def group_metrics(groups: Sequence[Group], config: Config, same_answer: SameAnswer) -> dict[str, float | list[int]]:
     """Every metric of a step that follows from its groups alone."""
     return {
         **_levels(groups, "before", lambda group: group.initial),
         **_levels(groups, "after", lambda group: group.members),
         **_failure_modes(groups),
         **_rescues(groups, config.sample.group_size),
-        **_leakage(groups, config.prompt.hints.leak_patterns),
+        **_leakage(groups, config.prompt.hints.leak_patterns, same_answer),
         **_responses(groups),
     }
 
@@ -29,21 +37,27 @@ def _levels(groups: Sequence[Group], when: str, of) -> dict[str, float]:
 
 
 def _failure_modes(groups: Sequence[Group]) -> dict[str, float]:
-    """Of the groups that were tried again, by the mode of their first further round."""
-    modes = Counter(group.attempts[0].retry.mode for group in groups if group.attempts)
-    return {f"failure/{mode}_frac": modes[mode] / modes.total() for mode in FailureMode if modes.total()}
+    """Of the none-pass groups, whatever the strategy does about them, by their first round."""
+    failed = [group.initial for group in groups if pass_level(group.initial) is PassLevel.NONE]
+    modes = Counter(FailureMode.NO_ANSWER if _lists_nothing(first) else failure_mode(first) for first in failed)
+    return {f"failure/{mode}_frac": modes[mode] / len(failed) for mode in FailureMode if failed}
+
+
+def _lists_nothing(rollouts: Sequence[Rollout]) -> bool:
+    """Nothing truncated and nothing that a hint could list."""
+    return not any(r.truncated or r.verdict.status is Status.DIFFERENT for r in rollouts)
 
 
 def _rescues(groups: Sequence[Group], group_size: int) -> dict[str, float | list[int]]:
     """Rescue rate per group and hit rate per rollout, hinted beside plain, and the histograms of raw and used G'."""
     metrics: dict[str, float | list[int]] = {}
     for name, origin in (("hinted", Origin.HINTED), ("plain", Origin.EXTRA)):
-        attempts = [a for group in groups for a in group.attempts if a.retry.origin is origin]
-        if attempts:
-            correct = [sum(rollout.correct for rollout in a.rollouts) for a in attempts]
-            metrics[f"rescue/{name}_rate"] = sum(c > 0 for c in correct) / len(attempts)
-            metrics[f"rescue/{name}_hit_frac"] = sum(correct) / sum(len(a.rollouts) for a in attempts)
-            metrics[f"rescue/{name}_groups"] = len(attempts)
+        drawn = [[r for a in g.attempts if a.retry.origin is origin for r in a.rollouts] for g in groups]
+        correct = [sum(rollout.correct for rollout in rollouts) for rollouts in drawn if rollouts]
+        if correct:
+            metrics[f"rescue/{name}_rate"] = sum(c > 0 for c in correct) / len(correct)
+            metrics[f"rescue/{name}_hit_frac"] = sum(correct) / sum(map(len, drawn))
+            metrics[f"rescue/{name}_groups"] = len(correct)
             metrics[f"rescue/{name}_correct_hist"] = _histogram(correct, group_size)
     retried = [group for group in groups if group.attempts]
     if retried:
@@ -57,25 +71,32 @@ def _histogram(counts: Iterable[int], largest: int) -> list[int]:
     return [seen[n] for n in range(largest + 1)]
 
 
-def _leakage(groups: Sequence[Group], patterns: Sequence[str]) -> dict[str, float]:
-    """Over all hinted responses and over those that are trained."""
-    hinted = [(g, a, r) for g in groups for a in g.attempts if a.retry.origin is Origin.HINTED for r in a.rollouts]
-    trained = [(g, a, r) for g, a, r in hinted if any(r is member for member in g.members)]
+def _leakage(groups: Sequence[Group], patterns: Sequence[str], same_answer: SameAnswer) -> dict[str, float]:
+    """Over all hinted responses, and over those that are trained."""
+    attempts = [(g, a) for g in groups for a in g.attempts if a.retry.origin is Origin.HINTED]
+    pairs = dict.fromkeys(pair for _, a in attempts for r in a.rollouts for pair in _listed_pairs(a, r))
+    same = dict(zip(pairs, same_answer(list(pairs)), strict=True)) if pairs else {}
+    leaks: list[tuple[bool, bool, bool, float]] = []  # trained, repeats a listed answer, names the hint, excess
+    for group, attempt in attempts:
+        listed = attempt.retry.answers
+        plain_share = _mean(contains_answer(rollout.text, listed) for rollout in group.initial)
+        for rollout in attempt.rollouts:
+            trained = any(rollout is member for member in group.members)
+            repeats = any(same[pair] for pair in _listed_pairs(attempt, rollout))
+            excess = contains_answer(rollout.text, listed) - plain_share
+            leaks.append((trained, repeats, names_hint(rollout.text, patterns), excess))
     metrics = {}
-    for name, rows in (("all", hinted), ("trained", trained)):
-        if not rows:
-            continue
-        excess = [
-            contains_answer(r.text, a.retry.answers)
-            - _mean(contains_answer(p.text, a.retry.answers) for p in g.initial)
-            for g, a, r in rows
-        ]
-        metrics |= {
-            f"leak/{name}_repeats_answer_frac": _mean(repeats_answer(r, a.retry.answers) for _, a, r in rows),
-            f"leak/{name}_names_hint_frac": _mean(names_hint(r.text, patterns) for _, _, r in rows),
-            f"leak/{name}_contains_answer_excess": _mean(excess),
-        }
+    for name, rows in (("all", leaks), ("trained", [leak for leak in leaks if leak[0]])):
+        for place, detail in ((1, "repeats_answer_frac"), (2, "names_hint_frac"), (3, "contains_answer_excess")):
+            if rows:
+                metrics[f"leak/{name}_{detail}"] = _mean(row[place] for row in rows)
     return metrics
+
+
+def _listed_pairs(attempt: Attempt, rollout: Rollout) -> list[tuple[str, str]]:
+    """(listed answer, the response's own final answer)."""
+    extracted = rollout.verdict.extracted
+    return [(listed, extracted) for listed in attempt.retry.answers] if extracted else []
 
 
 def _responses(groups: Sequence[Group]) -> dict[str, float]:
@@ -90,7 +111,7 @@ def _responses(groups: Sequence[Group]) -> dict[str, float]:
         "response/length_mean": _mean(len(rollout.tokens) for rollout in initial),
         "response/length_max": max(len(rollout.tokens) for rollout in initial),
         "response/truncated_frac": _mean(rollout.truncated for rollout in initial),
-        "response/neg_logp_mean": -sum(float(sum(r.behaviour_logp)) for r in initial) / n_tokens,
+        "response/neg_logp_mean": -math.fsum(x for r in initial for x in r.behaviour_logp) / n_tokens,
         "sample/rollouts": len(drawn),
         "sample/tokens": sum(len(rollout.tokens) for rollout in drawn),
         "sample/undecided": sum(not rollout.decided for rollout in drawn),

@@ -41,8 +41,8 @@ class PromptBuilder:
     ) -> tuple[Prompt, tuple[str, ...]] | None:
         """The hinted prompt for a failure mode and the answers that it really lists, in the given order.
 
-        None where the hint has no answer to list and nothing else to say: the plain prompt is used. ValueError where
-        the problem exceeds prompt.hinted_budget even without an answer."""
+        None where the hint has no answer to list, or room for none, and nothing else to say: the plain prompt is
+        used."""
         hints = self._config.hints
         listed = () if mode in (FailureMode.ALL_TRUNCATED, FailureMode.NO_ANSWER) else self._listable(answers)
         with_list = hints.concise_hint if mode is FailureMode.SOME_TRUNCATED else hints.hint
@@ -51,15 +51,17 @@ class PromptBuilder:
             if len(prompt.ids) <= self._config.hinted_budget:
                 return prompt, listed[:n]
         says_concise = mode in (FailureMode.ALL_TRUNCATED, FailureMode.SOME_TRUNCATED)
-        if not says_concise and not listed:
-            return None
-        prompt = self._prompt(hints.concise if says_concise else with_list, problem, ())
+        return (self.concise(problem), ()) if says_concise else None
+
+    def concise(self, problem: Problem) -> Prompt:
+        """The hint that lists nothing. ValueError where it exceeds prompt.hinted_budget."""
+        prompt = self._prompt(self._config.hints.concise, problem, ())
         if len(prompt.ids) > self._config.hinted_budget:
             raise ValueError(
-                f"problem {problem.id}: its {mode} hint has {len(prompt.ids)} tokens without any answer, more than "
+                f"problem {problem.id}: its hint without any answer has {len(prompt.ids)} tokens, more than "
                 f"prompt.hinted_budget = {self._config.hinted_budget}"
             )
-        return (prompt, ()) if says_concise else None
+        return prompt
 
     def _listable(self, answers: Sequence[str]) -> tuple[str, ...]:
         """Each answer on one line, without repeats; long ones left out, then at most hints.max_answers."""

@@ -4,6 +4,7 @@ A resumed run cuts what was written after its checkpoint: files are named by the
 """
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -41,8 +42,15 @@ class RunFiles:
         _append(self.run / "eval" / f"{step:06d}.jsonl", rows)
 
 
+def whole_lines(path: Path) -> list[str]:
+    """The JSON lines of a file; one that a kill left half-written is passed over.
+
+    Split at newlines only: a response may hold other characters that `splitlines` takes for line ends."""
+    return [line for line in path.read_text(encoding="utf-8").split("\n") if line.endswith("}")]
+
+
 def read_metrics(run: Path) -> list[dict]:
-    """Every row of a run, by step; a row that a kill left half-written is passed over."""
+    """Every row of a run, by step."""
     return sorted(_read_all(run / "metrics"), key=lambda row: row["step"])
 
 
@@ -90,7 +98,7 @@ def rollout_row(rollout: Rollout, trained: bool) -> dict:
         "status": verdict.status,
         "extracted": verdict.extracted,
         "rule": verdict.rule,
-        "logp_sum": round(float(sum(rollout.behaviour_logp)), 4),
+        "logp_sum": round(math.fsum(rollout.behaviour_logp), 4),
     }
 
 
@@ -103,6 +111,4 @@ def _read_all(folder: Path, from_step: int = 0) -> Iterator[dict]:
     for path in sorted(folder.glob("*.jsonl")):
         if int(path.stem) < from_step:
             continue
-        for line in path.read_text(encoding="utf-8").splitlines():
-            if line.endswith("}"):
-                yield json.loads(line)
+        yield from map(json.loads, whole_lines(path))

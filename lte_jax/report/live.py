@@ -7,15 +7,13 @@ import atexit
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.status import Status
 from rich.text import Text
-
-from lte_jax.records import Group
 
 SILENCE_S = 20.0  # in a log file, progress is said again after this long without a line
 
@@ -80,7 +78,7 @@ class Live:
         """How far the phase is, in responses."""
         self.status(f"{self._phase}, {n_done} of {n_total} responses")
 
-    def step(self, step: int, n_steps: int, row: Mapping[str, Any], groups: Sequence[Group]) -> None:
+    def step(self, step: int, n_steps: int, row: Mapping[str, Any]) -> None:
         """A finished step, `step` counted from 0: one line every `every` steps."""
         left = self._pace.left(step + 1, n_steps)
         if (step + 1) % self.every and step + 1 != n_steps:

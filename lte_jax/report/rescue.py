@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from lte_jax.report.files import whole_lines
+
 NO_RESCUE = "No rescue to show: no hinted rollout of these runs was correct, or rollouts were not written.\n"
 
 
@@ -74,5 +76,4 @@ def _indented(text: str) -> str:
 
 
 def _groups(path: Path) -> list[dict]:
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    return [json.loads(line) for line in lines if line.endswith("}")]
+    return [json.loads(line) for line in whole_lines(path)] if path.is_file() else []

@@ -13,7 +13,7 @@ from itertools import accumulate
 from pathlib import Path
 
 from lte_jax.config import Config, ConfigError
-from lte_jax.report.files import read_metrics
+from lte_jax.report.files import read_metrics, whole_lines
 
 COSTS = ("rollouts", "tokens", "seconds")
 SECONDS_MEASURED = (
@@ -96,12 +96,10 @@ def last_evaluation(folder: Path) -> dict[str, dict[str, float]]:
 
 
 def _evaluation(path: Path) -> dict[str, dict[str, float]]:
-    head, *rows = path.read_text(encoding="utf-8").splitlines() or [""]
-    if not head.endswith("}"):
-        return {}
-    metrics = json.loads(head)["metrics"]
+    head, *rows = whole_lines(path) or ["{}"]
+    metrics = json.loads(head).get("metrics", {})
     n_problems = sum(values["n_problems"] for values in metrics.values())
-    return metrics if len(rows) == n_problems and rows[-1].endswith("}") else {}
+    return metrics if len(rows) == n_problems else {}
 
 
 def interpolated(xs: Sequence[float], ys: Sequence[float], x: float) -> float:

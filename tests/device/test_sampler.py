@@ -10,7 +10,7 @@ import tiny
 from lte_jax.config import EngineConfig, ModelConfig
 from lte_jax.device import qwen3, sampler
 from lte_jax.records import Problem, Prompt, Status, Verdict
-from lte_jax.rollout import EVALUATE, TRAIN, Engine, Judge, Request, Sampling
+from lte_jax.rollout import EVALUATE, TRAIN, Engine, Judge, Request, Round, Sampling
 
 MODEL = ModelConfig(compute_dtype="float32", attention="xla")
 STOP_IDS = (3, 9, 17, 24, 31, 44)  # of 50: about one token in eight ends a response
@@ -188,7 +188,7 @@ def test_problems_that_repeat_in_a_step_do_not_sample_alike():
 
     asked = [(Problem("same", "text", "1"), prompt(5))] * 2
     judge = Judge(Numbers().encode, no_verdicts)
-    first, second = engine().collect(asked, SAMPLING, 3, Never(), {}, judge, seed=7, step=2)
+    first, second = engine().collect(asked, Round(SAMPLING, 3, judge, seed=7, step=2), Never(), {})
     texts = [rollout.text for group in (first, second) for rollout in group.initial]
     assert len(set(texts)) == 6
     assert [rollout.index for rollout in first.initial] == [0, 1, 2] and (first.index, second.index) == (0, 1)

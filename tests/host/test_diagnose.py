@@ -6,10 +6,16 @@ import pytest
 from handmade import group, right, rollout, wrong
 
 from lte_jax.host import diagnose
-from lte_jax.host.diagnose import contains_answer, failure_mode, names_hint, pass_level, repeats_answer, wrong_answers
+from lte_jax.host.diagnose import contains_answer, failure_mode, names_hint, pass_level
+from lte_jax.host.diagnose import wrong_answers as all_wrong_answers
 from lte_jax.records import Attempt, FailureMode, Origin, PassLevel, Retry, Status
 
 UNDECIDED = [rollout(Status.TIMEOUT), rollout(Status.CRASH), rollout(None)]
+
+
+def wrong_answers(rollouts, same_answer):
+    return all_wrong_answers(rollouts, same_answer, max_chars=64)
+
 
 
 def never(pairs):
@@ -112,13 +118,16 @@ def test_a_response_names_the_hint_by_the_patterns(text, named):
     assert names_hint(text, PATTERNS) is named
 
 
-@pytest.mark.parametrize(("extracted", "repeated"), [("1 / 2", True), ("1/2", True), ("1/23", False), (None, False)])
-def test_a_final_answer_repeats_a_listed_one_as_written(extracted, repeated):
-    assert repeats_answer(wrong(extracted), ("3", "1/2")) is repeated
+def test_answers_that_are_too_long_to_list_are_left_out_and_not_compared():
+    compared = []
 
+    def same_answer(pairs):
+        compared.extend(pairs)
+        return [False] * len(pairs)
 
-def test_an_ungraded_response_repeats_nothing():
-    assert not repeats_answer(rollout(None), ("3",))
+    found = all_wrong_answers([wrong("1" * 65), wrong("2"), wrong("3" * 64)], same_answer, max_chars=64)
+    assert found == ("2", "3" * 64)
+    assert compared == [("2", "3" * 64)]
 
 
 @pytest.mark.parametrize(

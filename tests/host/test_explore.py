@@ -46,7 +46,7 @@ def config(seed=0, leak_patterns=("the note",), **explore):
 
 
 def lte(builder=None, **explore) -> Lte:
-    return Lte(config(**explore), builder or Hints(), distinct)
+    return Lte(config(**explore), builder or Hints(), distinct, {})
 
 
 def none_pass(*answers: str, **fields) -> Group:
@@ -117,7 +117,7 @@ def test_with_nothing_to_list_the_plain_prompt_is_drawn_again_on_policy():
     assert (retry.mode, retry.answers) == (FailureMode.NO_ANSWER, ())
 
 
-@pytest.mark.parametrize("make", [lambda c, h: Extra(c), lambda c, h: Lte(c, h, distinct)], ids=["extra", "lte"])
+@pytest.mark.parametrize("make", [lambda c, h: Extra(c), lambda c, h: Lte(c, h, distinct, {})], ids=["extra", "lte"])
 def test_rounds_end_at_the_limit_or_with_the_first_correct_rollout(make):
     strategy = make(config(rounds=2), Hints())
     again = strategy.merge(none_pass(), hinted(wrong("5"), wrong("1")))
@@ -241,15 +241,29 @@ def test_random_hints_list_as_many_distinct_values_as_the_real_list_from_the_dom
 def test_random_hints_draw_from_earlier_groups_where_no_domain_is_given():
     strategy = lte(hints="random")
     memory = strategy.observe({}, [none_pass("7", "8", "7", "8"), none_pass("9", "8", "9", "9", index=1)])
-    assert memory == {"lists": [["7", "8"], ["9", "8"]]}
-    assert set(strategy.retry(none_pass("1", "2", "3", "1", step=1), memory).answers) == {"7", "8", "9"}
+    assert memory == {"lists": [["p0", ["7", "8"]], ["p1", ["9", "8"]]]}
+    other = none_pass("1", "2", "3", "1", step=1, index=2)
+    assert set(strategy.retry(other, memory).answers) == {"7", "8", "9"}
+    assert set(strategy.retry(none_pass("1", "2", "3", "1", step=1), memory).answers) == {"8", "9"}  # not its own list
+
+
+def test_the_control_draws_nothing_where_there_is_no_list_yet():
+    assert lte(hints="random").retry(none_pass("1", "2", "3", "1"), {}) is None
+
+
+def test_a_recorded_list_is_used_again_and_nothing_is_compared():
+    def never(pairs):
+        raise AssertionError("compared again")
+
+    strategy = Lte(config(), Hints(), never, {(0, 0, 0): ("5", "6")})
+    assert strategy.retry(none_pass("1", "2", "3", "1"), {}).answers == ("5", "6")
 
 
 def test_memory_keeps_the_newest_lists():
     strategy, memory = lte(hints="random"), {}
     for step in range(MEMORY_LISTS + 3):
         memory = strategy.observe(memory, [none_pass(*[str(step)] * 4)])
-    assert memory["lists"] == [[str(step)] for step in range(3, MEMORY_LISTS + 3)]
+    assert memory["lists"] == [["p0", [str(step)]] for step in range(3, MEMORY_LISTS + 3)]
 
 
 @pytest.mark.parametrize("explore", [{}, {"hints": "random", "answer_domain": DOMAIN}], ids=["real", "domain"])
@@ -265,5 +279,5 @@ def test_a_random_list_is_as_long_as_the_real_list_would_have_been():
 
 
 def test_a_strategy_is_made_by_name():
-    made = {name: make_strategy(config(strategy=name), Hints(), distinct) for name in ("grpo", "extra", "lte")}
+    made = {name: make_strategy(config(strategy=name), Hints(), distinct, {}) for name in ("grpo", "extra", "lte")}
     assert {name: type(strategy) for name, strategy in made.items()} == {"grpo": Grpo, "extra": Extra, "lte": Lte}

@@ -1,0 +1,82 @@
+"""A step's metrics by hand, from groups written out."""
+
+from dataclasses import replace
+
+import pytest
+from handmade import group, right, rollout, wrong
+
+from lte_jax.config import build
+from lte_jax.host.metrics import group_metrics
+from lte_jax.records import Attempt, FailureMode, Origin, Prompt, Retry, Status
+
+CONFIG = build({"sample": {"group_size": 2}, "explore": {"keep_failed": 1}})
+
+
+def as_written(pairs):
+    return [a == b for a, b in pairs]
+
+
+def retried(before, rollouts, answers=("1",), origin=Origin.HINTED, members=None):
+    retry = Retry(Prompt("hinted", (1,)), len(rollouts), origin, FailureMode.NONE_TRUNCATED, answers)
+    after = replace(before, attempts=(*before.attempts, Attempt(retry, tuple(rollouts))))
+    return replace(after, members=members or after.members)
+
+
+def measured(*groups):
+    return group_metrics(groups, CONFIG, as_written)
+
+
+def test_levels_before_and_after_mixing():
+    hinted = right(origin=Origin.HINTED)
+    failed = group(wrong("1"), wrong("1"))
+    mixed = retried(failed, [hinted, wrong("2", origin=Origin.HINTED)], members=(hinted, failed.members[1]))
+    found = measured(mixed, group(right(), right(), index=1), group(right(), wrong(), index=2))
+    assert found["group/none_pass_frac_before"] == pytest.approx(1 / 3)
+    assert found["group/none_pass_frac_after"] == 0
+    assert found["group/some_pass_frac_after"] == pytest.approx(2 / 3)
+    assert (found["reward/mean_before"], found["reward/mean_after"]) == (pytest.approx(3 / 6), pytest.approx(4 / 6))
+    assert (found["rescue/hinted_rate"], found["rescue/hinted_hit_frac"]) == (1, 0.5)
+    assert found["rescue/hinted_correct_hist"] == [0, 1, 0] and found["rescue/used_hist"] == [0, 1, 0]
+    assert "rescue/plain_rate" not in found
+
+
+def test_a_rescue_in_the_second_round_is_one_rescue_of_one_group():
+    first = retried(group(wrong("1"), wrong("1")), [wrong("2", origin=Origin.HINTED)] * 2)
+    second = retried(first, [right(origin=Origin.HINTED), wrong("3", origin=Origin.HINTED)], answers=("1", "2"))
+    found = measured(second)
+    assert (found["rescue/hinted_rate"], found["rescue/hinted_hit_frac"], found["rescue/hinted_groups"]) == (1, 0.25, 1)
+
+
+def test_failure_modes_are_those_of_none_pass_groups_whatever_the_strategy():
+    found = measured(
+        group(wrong(truncated=True), wrong(truncated=True)),
+        group(wrong(), wrong(truncated=True), index=1),
+        group(wrong(), wrong(), index=2),
+        group(rollout(Status.NO_ANSWER), rollout(Status.UNPARSABLE), index=3),
+        group(right(), wrong(), index=4),
+    )
+    assert [found[f"failure/{mode}_frac"] for mode in FailureMode] == [0.25] * 4
+    assert not any(key.startswith("failure/") for key in measured(group(right(), wrong())))
+
+
+def test_leakage_over_all_and_over_trained_hinted_responses():
+    leaking = wrong("1", origin=Origin.HINTED, text="as the note says, 1 is wrong")
+    clean = right(origin=Origin.HINTED, text="it is 42")
+    failed = group(wrong("1", text="it is 1"), wrong("2", text="it is 2"))
+    found = measured(retried(failed, [leaking, clean], members=(clean, failed.members[1])))
+    assert found["leak/all_repeats_answer_frac"] == 0.5 and found["leak/trained_repeats_answer_frac"] == 0
+    assert found["leak/all_names_hint_frac"] == 0.5 and found["leak/trained_names_hint_frac"] == 0
+    assert found["leak/all_contains_answer_excess"] == pytest.approx(0.0)  # (1 - .5 + 0 - .5) / 2
+    assert found["leak/trained_contains_answer_excess"] == -0.5
+
+
+def test_an_answer_repeats_by_mathematical_equality():
+    half = wrong("0.5", origin=Origin.HINTED)
+    before = retried(group(wrong("1/2"), wrong("1/2")), [half], answers=("1/2",))
+    found = group_metrics([before], CONFIG, lambda pairs: [pair == ("1/2", "0.5") for pair in pairs])
+    assert found["leak/all_repeats_answer_frac"] == 1
+
+
+def test_undecided_rollouts_are_counted_and_leave_the_reward():
+    found = measured(group(right(), rollout(Status.TIMEOUT)))
+    assert (found["sample/undecided"], found["reward/mean_before"], found["verdict/timeout_frac"]) == (1, 1.0, 0.5)

@@ -1,0 +1,34 @@
+"""The text files of a run: read back as written, cut at a step, robust against what a kill and a model leave."""
+
+from handmade import group, right, wrong
+
+from lte_jax.report.files import RunFiles, read_metrics, read_rollouts
+
+
+def test_a_response_with_line_separators_reads_back(tmp_path):
+    text = "a\u2028b\u2029c\x85d\x0ce\nf"
+    RunFiles(tmp_path).write_rollouts(3, [group(right(text=text), wrong(text=text), advantages=(0.5, None))])
+    (row,) = read_rollouts(tmp_path)
+    assert [rollout["response"] for rollout in row["rollouts"]] == [text, text]
+    assert row["advantages"] == [0.5, None]
+
+
+def test_cutting_removes_the_step_and_what_follows(tmp_path):
+    files = RunFiles(tmp_path)
+    for step in range(5):
+        if step in (2, 4):
+            files.start_interval(step)
+        files.write_metrics({"step": step})
+        files.write_rollouts(step, [group(right(), wrong())])
+    assert [row["step"] for row in read_metrics(tmp_path)] == [0, 1, 2, 3, 4]
+    files.cut(2)
+    assert [row["step"] for row in read_metrics(tmp_path)] == [0, 1]
+    assert len(list(read_rollouts(tmp_path))) == 2
+
+
+def test_a_half_written_line_is_passed_over(tmp_path):
+    files = RunFiles(tmp_path)
+    files.write_metrics({"step": 0})
+    with (tmp_path / "metrics/000000.jsonl").open("a") as file:
+        file.write('{"step": 1, "rew')
+    assert read_metrics(tmp_path) == [{"step": 0}]
