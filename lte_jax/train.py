@@ -58,12 +58,12 @@ class _Trainer:
     """The loop's state: what is on the device, the strategy's memory, and where the run stands."""
 
     def __init__(self, session: Session, problems, benchmarks: Sequence[Benchmark], folder: RunFolder, live: Live):
-        self.session, self.config, self.live = session, session.config, live
+        config = session.config
+        self.session, self.config, self.live = session, config, live
         self.problems, self.benchmarks, self.folder = problems, benchmarks, folder
         self.files = RunFiles(folder.path)
-        per_step = self.config.problems_per_step // self.config.optim.problems_per_update
-        config, arch = self.config, session.model.arch
-        self.spec = UpdateSpec(arch, config.model, config.loss, config.optim, config.steps * per_step, session.mesh)
+        n_updates = config.steps * config.problems_per_step // config.optim.problems_per_update
+        self.spec = UpdateSpec(session.model.arch, config.model, config.loss, config.optim, n_updates, session.mesh)
         self.state, self.step, self.memory, self.n_skipped = self._start()
 
     def _start(self) -> tuple[TrainState, int, dict, int]:
