@@ -15,17 +15,14 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import jax
-import jax.numpy as jnp
 import orbax.checkpoint as ocp
 import yaml
 from jax.sharding import Mesh
 
 from lte_jax import convert
 from lte_jax.config import Config, ConfigError, MeshConfig, dump
-from lte_jax.device import weights
 from lte_jax.device.arrays import TrainState
-from lte_jax.device.mesh import check_divides, make_mesh, param_shardings
+from lte_jax.device.mesh import abstract_params, check_divides, make_mesh
 from lte_jax.device.weights import Architecture
 from lte_jax.hf_config import read_config
 from lte_jax.host.tokenizer import open_tokenizer
@@ -70,13 +67,9 @@ def _as_checkpoint(path: Path) -> tuple[Path, int] | tuple[None, None]:
 
 
 def _restore_params(run: Path, step: int, arch: Architecture, mesh: Mesh) -> dict:
-    shardings = param_shardings(arch, mesh)
-    target = weights.tree(
-        arch,
-        lambda path, row: jax.ShapeDtypeStruct(row.shape(arch), jnp.float32, sharding=weights.leaf(shardings, path)),
-    )
+    target = ocp.args.StandardRestore(abstract_params(arch, mesh))
     with _manager(run) as manager:
-        return manager.restore(step, args=ocp.args.Composite(params=ocp.args.StandardRestore(target)))["params"]
+        return manager.restore(step, args=ocp.args.Composite(params=target))["params"]
 
 
 def import_hf(source: Path, run: Path) -> None:

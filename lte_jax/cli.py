@@ -248,7 +248,8 @@ def _for_model(model: str, config: Path | None, overrides, evaluation: dict):
 
     folder = Path(model).absolute()
     run = folder.parent.parent if folder.parent.name == "checkpoints" else folder
-    source = config or next((path for path in [run / "config.yaml"] if path.is_file()), None)
+    own = run / "config.yaml"
+    source = config or (own if own.is_file() else None)
     base = settings.load(source) if source else settings.Config()
     _to_stderr(f"settings: {source or 'the defaults'}")
     values = base.model_dump()

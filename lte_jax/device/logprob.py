@@ -70,7 +70,6 @@ def _forward(hidden_BTD, head_VD, target_BT, temperature, columns):
 
 def _backward(columns, saved, cotangents):
     hidden_BTD, head_VD, target_BT, temperature, lse_BT, entropy_BT = saved
-
     cast_VD = head_VD.astype(hidden_BTD.dtype)
 
     def one(d_head_VD, index):

@@ -60,6 +60,15 @@ def param_shardings(arch: Architecture, mesh: Mesh) -> dict:
     return weights.tree(arch, lambda path, row: _sharding(row.axes, mesh, MESH_AXIS))
 
 
+def abstract_params(arch: Architecture, mesh: Mesh) -> dict:
+    """Shapes, types and shardings of the float32 masters: what is restored into, or compiled for, without weights."""
+    shardings = param_shardings(arch, mesh)
+    return weights.tree(
+        arch,
+        lambda path, row: jax.ShapeDtypeStruct(row.shape(arch), np.float32, sharding=weights.leaf(shardings, path)),
+    )
+
+
 def sampler_shardings(arch: Architecture, mesh: Mesh) -> dict:
     """Of the sampler's unstacked copy: without fsdp, which would cost an all-gather per layer and token."""
     local = {**MESH_AXIS, "D": None}

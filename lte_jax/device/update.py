@@ -63,18 +63,18 @@ def learning_rate(config: OptimConfig, n_updates: int) -> optax.Schedule:
 def state_shardings(spec: UpdateSpec) -> TrainState:
     """Optimiser moments lie like their parameters (left to itself, jit would replicate them); counters everywhere."""
     params = mesh.param_shardings(spec.arch, spec.mesh)
-    shapes = weights.tree(spec.arch, lambda path, row: jax.ShapeDtypeStruct(row.shape(spec.arch), jnp.float32))
     tx, whole = optimiser(spec.optim, spec.n_updates), mesh.replicated(spec.mesh)
+    moments = jax.eval_shape(tx.init, mesh.abstract_params(spec.arch, spec.mesh))
     opt_state = optax.tree_utils.tree_map_params(
-        tx, lambda _, s: s, jax.eval_shape(tx.init, shapes), params, transform_non_params=lambda _: whole
+        tx, lambda _, s: s, moments, params, transform_non_params=lambda _: whole
     )
     return TrainState(params, opt_state, whole, whole, whole)
 
 
 def abstract_state(spec: UpdateSpec) -> TrainState:
     """Shapes, types and shardings of the state, for restoring it."""
-    shapes = weights.tree(spec.arch, lambda path, row: jax.ShapeDtypeStruct(row.shape(spec.arch), jnp.float32))
-    state = jax.eval_shape(partial(_new_state, optimiser(spec.optim, spec.n_updates)), shapes)
+    make = partial(_new_state, optimiser(spec.optim, spec.n_updates))
+    state = jax.eval_shape(make, mesh.abstract_params(spec.arch, spec.mesh))
     return jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), state, state_shardings(spec))
 
 
