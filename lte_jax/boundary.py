@@ -80,6 +80,12 @@ def size_bucket(n: int, most: int) -> int:
     return next((size for size in (most // 4, most // 2) if n <= size), most)
 
 
+def length_bucket(n: int, most: int, multiple: int) -> int:
+    """The smallest of five shares of `most` columns that holds n, each rounded up to a multiple: few programs."""
+    shares = (round_up(-(-most * eighths // 8), multiple) for eighths in (2, 3, 4, 6, 8))
+    return next(share for share in shares if n <= share)
+
+
 def _microbatch(rows: Sequence[Row], n_rows: int, n_columns: int) -> Microbatch:
     behaviour_logp_BT = np.zeros((n_rows, n_columns), np.float32)
     loss_mask_BT = np.zeros((n_rows, n_columns), bool)

@@ -97,9 +97,18 @@ class SampleConfig(Section):
 
 class EngineConfig(Section):
     slots: int = setting(64, "rows decoded at once", ge=1)
-    chunk: int = setting(32, "decode steps between two looks of the host", ge=1)
+    shrink: bool = setting(
+        True, "move few rows to a half or a quarter of the slots; false: fewer programs to compile, steps of equal cost"
+    )
+    chunk: int = setting(32, "most decode steps between two looks of the host", ge=1)
+    overlap: int = setting(4, "decode steps that at least run while the host refills what the last chunk freed", ge=1)
+    verdict_lag: int | Literal["free"] = setting(
+        2,
+        "chunks after which a finished response's verdict is waited for, so that the layout follows from the tokens; "
+        "free: read when it is there, which gives up bitwise repetition",
+    )
     prefill_rows: int = setting(8, "most distinct prompts prefilled at once", ge=1)
-    length_bucket: int = setting(128, "prompts and the read part of the cache are padded to a multiple, tokens", ge=1)
+    length_bucket: int = setting(128, "prompts and the cache are padded to a multiple of this, tokens", ge=1)
 
 
 class ExploreConfig(Section):
@@ -205,6 +214,7 @@ class CheckpointConfig(Section):
 
 class LogConfig(Section):
     rollouts: bool = setting(True, "write every rollout of every step to rollouts/")
+    timeline: tuple[int, ...] = setting((), "steps whose timeline is written to timeline/, for Perfetto")
     every: int = setting(1, "steps between lines on the terminal", ge=1)
 
 

@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Sequence
 
 from lte_jax.records import Problem
-from lte_jax.rollout import GENERATE, Request
+from lte_jax.rollout import GENERATE
 from lte_jax.session import Session, with_prompts
+from lte_jax.slots import Request
 
 
 def generate(session: Session, problems: Sequence[Problem], n: int) -> Iterator[dict]:

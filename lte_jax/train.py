@@ -103,8 +103,8 @@ class _Trainer:
         config, engine, step, start = self.config, self.session.engine, self.step, time.perf_counter()
         taken = take(self.problems, config.seed, step, config.problems_per_step)
         self.live.phase(step, "sample")
-        with engine.meter.phase("weights"):
-            engine.load(self.state.params)
+        engine.meter.tracing = step in config.log.timeline
+        engine.load(self.state.params)
         round_ = Round(
             self.session.sampling(), config.sample.group_size, self.judge, config.seed, step, self.live.progress
         )
@@ -117,7 +117,10 @@ class _Trainer:
         self.live.phase(step, "update")
         with engine.meter.phase("update"):
             updates = self._update(groups)
-        times = self._times(time.perf_counter() - start, updates.get("update/trained_tokens", 0.0))
+        seconds, counts, spans = engine.meter.take()
+        if spans:
+            self.files.write_timeline(step, spans)
+        times = _times(seconds, counts, time.perf_counter() - start, updates.get("update/trained_tokens", 0.0))
         row = {"step": step, **group_metrics(groups, config, self.session.verifier.same_answer), **updates, **times}
         self.files.write_metrics(row)
         self.live.step(step, config.steps, row)
@@ -168,23 +171,6 @@ class _Trainer:
             f"the last batch is in {path}"
         )
 
-    def _times(self, total_s: float, trained_tokens: float) -> dict[str, float]:
-        """Seconds and tokens/s by phase; sampling is everything between weights and the last harvest."""
-        seconds, counts = self.session.engine.meter.take()
-        sample_s = sum(seconds.get(name, 0.0) for name in ("weights", "prefill", "decode"))
-        metrics = {f"time/{name}_s": round(value, 4) for name, value in seconds.items()}
-        tokens, slot_steps = counts.get("tokens", 0), counts.get("slot_steps", 0)
-        return {
-            **metrics,
-            "sample/prefill_tokens": counts["prefill_tokens"],
-            "sample/decode_steps": counts["decode_steps"],
-            "time/sample_s": round(sample_s, 4),
-            "time/step_s": round(total_s, 4),
-            "speed/sample_tokens_per_s": tokens / sample_s,
-            "speed/update_tokens_per_s": trained_tokens / seconds["update"],
-            "speed/slot_use_frac": tokens / slot_steps,
-        }
-
     def _evaluate(self) -> dict:
         self.live.phase(self.step, "evaluate")
         self.session.engine.load(self.state.params)
@@ -199,6 +185,27 @@ class _Trainer:
         self.live.phase(self.step, "checkpoint")
         self.folder.save(self.step, self.state, {"memory": self.memory, "n_skipped": self.n_skipped})
         self.files.start_interval(self.step)
+
+
+def _times(
+    seconds: dict[str, float], counts: dict[str, int], total_s: float, trained_tokens: float
+) -> dict[str, float]:
+    """Seconds and tokens/s by phase. Sampling is from the weight copy to the last harvest, as the device sees it;
+    verdicts and hints ride along with it."""
+    sample_s = sum(seconds.get(name, 0.0) for name in ("weights", "prefill", "decode", "device_wait"))
+    return {
+        **{f"time/{name}_s": round(value, 4) for name, value in seconds.items()},
+        "time/sample_s": round(sample_s, 4),
+        "time/step_s": round(total_s, 4),
+        "sample/prefill_tokens": counts["prefill_tokens"],
+        "sample/decode_steps": counts["decode_steps"],
+        "sample/slot_steps": counts["slot_steps"],
+        "sample/slot_use_frac": counts["tokens"] / counts["slot_steps"],
+        "sample/tail_frac": counts.get("tail_slot_steps", 0) / counts["slot_steps"],
+        "sample/shadow_tokens": counts.get("shadow_tokens", 0),
+        "speed/sample_tokens_per_s": counts["tokens"] / sample_s,
+        "speed/update_tokens_per_s": trained_tokens / seconds["update"],
+    }
 
 
 def deal(groups: Sequence[Group], per_update: int, seed: int, step: int) -> list[list[Group]]:

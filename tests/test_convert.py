@@ -205,9 +205,7 @@ def test_only_the_asked_slices_are_read_from_disk(tmp_path):
             return self.array[index]
 
     row = weights.TABLE["layers", "o"]
-    stored = {
-        name: convert.Stored(folder, Slice(array)) for name, array in tensors(folder).items() if "o_proj" in name
-    }
+    stored = {name: convert.Stored(folder, Slice(array)) for name, array in tensors(folder).items() if "o_proj" in name}
     ranges = {"L": range(1, 2), "N": range(2, 4), "H": range(6), "D": range(3, 6)}
     block = convert._read_block(row, tiny.ARCH, stored, ranges)
     assert asked == [(slice(3, 6), slice(12, 24))]

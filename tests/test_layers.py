@@ -22,7 +22,9 @@ ALLOWED = {
     "device.qwen3": (("device", "config"), ("jax", "numpy", "flax")),
     "device.update": (("device", "config"), ("jax", "numpy", "optax")),
     "boundary": (("records", "device.arrays", "device.mesh", "device.loss"), ("jax", "numpy")),
-    "rollout": (("boundary", "device", "records", "config"), ("jax", "numpy")),
+    "meter": ((), ()),
+    "slots": (("boundary", "device", "meter", "records", "config"), ("numpy",)),
+    "rollout": (("slots", "meter", "device", "records", "config"), ("jax", "numpy")),
     "hf_config": (("device.weights",), ()),
     "convert": (
         ("hf_config", "device.weights", "device.qwen3", "device.mesh"),

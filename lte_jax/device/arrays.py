@@ -61,6 +61,17 @@ class SamplerState(NamedTuple):
     active_B: jax.Array  # bool: True while the row still draws
 
 
+class Starts(NamedTuple):
+    """Requests to be started: M entries, padded with a slot past the last."""
+
+    slot_M: jax.Array  # int32
+    source_M: jax.Array  # int32: row of the prefilled prompts
+    token_M: jax.Array  # int32: the prompt's last token
+    position_M: jax.Array  # int32: its column
+    budget_M: jax.Array  # int32: most response tokens
+    key_parts_MK: jax.Array  # uint32: seed, stream, step, group, round, index
+
+
 class Drawn(NamedTuple):
     """What one chunk drew. Row b drew `n_B[b]` tokens, in its first columns."""
 

@@ -121,7 +121,7 @@ class Qwen3(nnx.Module):
             x_BTD = layer.finish(x_BTD, causal_attention(q, k, v, attention))
         return cache
 
-    def decode(self, token_B, position_B, cache, read_columns: int, *, dtype):
+    def decode(self, token_B, position_B, cache, *, dtype):
         """Logits [B, V] after one token per row, and the cache with that token written at its position."""
         x_BTD = self.embed[...].astype(dtype)[token_B][:, None]
         angle_BTH = rope_angle(position_B[:, None], self.arch)
@@ -129,8 +129,7 @@ class Qwen3(nnx.Module):
         for layer, old in zip(self.layers, cache, strict=True):
             q, k, v = layer.project(x_BTD, angle_BTH)
             new = LayerCache(*(write_column(c, u[:, 0], position_B) for c, u in zip(old, (k, v), strict=True)))
-            read = [jax.lax.slice_in_dim(c, 0, read_columns, axis=2) for c in new]
-            x_BTD = layer.finish(x_BTD, cached_attention(q[:, 0], *read, position_B + 1)[:, None])
+            x_BTD = layer.finish(x_BTD, cached_attention(q[:, 0], *new, position_B + 1)[:, None])
             written.append(new)
         hidden_BD = rms_norm(x_BTD[:, 0], self.final_norm[...], self.arch.rms_eps)
         return logits(hidden_BD, self.head_VD), written

@@ -12,11 +12,12 @@ import jax
 import jax.numpy as jnp
 
 from lte_jax.device import mesh, qwen3
-from lte_jax.device.arrays import Drawn, SamplerState
+from lte_jax.device.arrays import Drawn, SamplerState, Starts
 from lte_jax.device.weights import Architecture
 
 # seed, stream, step, group, round, index: what a request's random key is folded from
 N_KEY_PARTS = 6
+_BLOCK = 128  # tokens: one row of vector lanes on a TPU
 
 
 @dataclass(frozen=True)
@@ -56,39 +57,77 @@ def prefill(params: dict, tokens_PT, spec: SamplerSpec) -> list[qwen3.LayerCache
     return jax.lax.with_sharding_constraint(prefix, mesh.cache_sharding(spec.mesh))
 
 
-@partial(jax.jit, static_argnames="spec", donate_argnames="state")
-def insert(state: SamplerState, prefix, slot_M, source_M, token_M, position_M, budget_M, key_parts_MK, spec):
-    """Copies prefilled row `source_M` into slot `slot_M` and starts it; a slot past the last is dropped."""
-    columns = prefix[0].k_BKSH.shape[2]
-    cache = [
-        qwen3.LayerCache(
-            *(old.at[slot_M, :, :columns].set(new[source_M], mode="drop") for old, new in zip(*pair, strict=True))
-        )
-        for pair in zip(state.cache, prefix, strict=True)
-    ]
+def insert(state: SamplerState, prefix: list[qwen3.LayerCache], starts: Starts, spec: SamplerSpec) -> SamplerState:
+    """Starts requests in slots: copies their prefilled rows and sets their counters. A slot past the last is dropped.
+
+    The cache goes layer by layer, each in place: one small program for all layers.
+    """
+    cache = list(state.cache)
+    for index, layer in enumerate(prefix):
+        cache[index] = _insert_layer(cache[index], layer, starts.slot_M, starts.source_M, spec.mesh)
+    return _start(state._replace(cache=[]), starts, spec.mesh)._replace(cache=cache)
+
+
+@partial(jax.jit, static_argnames="mesh_", donate_argnames="cache")
+def _insert_layer(cache: qwen3.LayerCache, prefix: qwen3.LayerCache, slot_M, source_M, mesh_) -> qwen3.LayerCache:
+    columns = min(cache.k_BKSH.shape[2], prefix.k_BKSH.shape[2])
 
     def put(old, new):
-        return old.at[slot_M].set(new, mode="drop")
+        return old.at[slot_M, :, :columns].set(new[source_M, :, :columns], mode="drop")
+
+    return jax.lax.with_sharding_constraint(jax.tree.map(put, cache, prefix), mesh.cache_sharding(mesh_))
+
+
+@partial(jax.jit, static_argnames="mesh_", donate_argnames="state")
+def _start(state: SamplerState, starts: Starts, mesh_) -> SamplerState:
+    def put(old, new):
+        return old.at[starts.slot_M].set(new, mode="drop")
 
     started = SamplerState(
-        cache=cache,
-        token_B=put(state.token_B, token_M),
-        position_B=put(state.position_B, position_M),
+        cache=state.cache,
+        token_B=put(state.token_B, starts.token_M),
+        position_B=put(state.position_B, starts.position_M),
         n_response_B=put(state.n_response_B, 0),
-        budget_B=put(state.budget_B, budget_M),
-        key_B2=put(state.key_B2, jax.vmap(_request_key)(key_parts_MK)),
+        budget_B=put(state.budget_B, starts.budget_M),
+        key_B2=put(state.key_B2, jax.vmap(_request_key)(starts.key_parts_MK)),
         active_B=put(state.active_B, True),
     )
-    return _constrain(started, spec)
+    return jax.lax.with_sharding_constraint(started, mesh.batch_sharding(mesh_))
 
 
-@partial(jax.jit, static_argnames=("max_steps", "read_columns", "spec"), donate_argnames="state")
+def resize(state: SamplerState, source_M, n_columns: int, spec: SamplerSpec) -> SamplerState:
+    """Other slots and columns: slot m of the new state takes over slot `source_M[m]`; one past the last leaves it empty.
+
+    Consumes the state, layer by layer, so that no more than one layer is held twice.
+    """
+    cache = []
+    while state.cache:
+        cache.append(_resize_layer(state.cache.pop(0), source_M, n_columns, spec.mesh))
+    return _resize_rows(state, source_M, spec.mesh)._replace(cache=cache)
+
+
+@partial(jax.jit, static_argnames=("n_columns", "mesh_"))
+def _resize_layer(cache: qwen3.LayerCache, source_M, n_columns: int, mesh_) -> qwen3.LayerCache:
+    def move(old_BKSH):
+        rows = jnp.take(old_BKSH[:, :, :n_columns], source_M, axis=0, mode="fill", fill_value=0)
+        return jnp.pad(rows, ((0, 0), (0, 0), (0, n_columns - rows.shape[2]), (0, 0)))
+
+    return jax.lax.with_sharding_constraint(jax.tree.map(move, cache), mesh.cache_sharding(mesh_))
+
+
+@partial(jax.jit, static_argnames="mesh_")
+def _resize_rows(state: SamplerState, source_M, mesh_) -> SamplerState:
+    moved = jax.tree.map(lambda old: jnp.take(old, source_M, axis=0, mode="fill", fill_value=0), state)
+    return jax.lax.with_sharding_constraint(moved, mesh.batch_sharding(mesh_))
+
+
+@partial(jax.jit, static_argnames=("max_steps", "spec"), donate_argnames="state")
 def decode_chunk(
-    params: dict, state: SamplerState, stop_ids, stop_below, temperature, top_p, top_k, max_steps, read_columns, spec
+    params: dict, state: SamplerState, stop_ids, stop_free, min_steps, temperature, top_p, top_k, max_steps, spec
 ) -> tuple[SamplerState, Drawn]:
-    """Decodes until `max_steps` steps ran or at most `stop_below` rows are active.
+    """Decodes until `max_steps` steps ran, no row is active, or `stop_free` slots are free and `min_steps` steps ran.
 
-    `read_columns`: how much of the cache is read; no active row may pass it within the chunk.
+    All but the last two may be traced. No active row may pass the last column of the cache within the chunk.
     """
     model = qwen3.bind(spec.arch, params, stacked=False)
     n_slots = state.token_B.shape[0]
@@ -103,13 +142,13 @@ def decode_chunk(
 
     def going(carry):
         state, drawn = carry
-        return (drawn.n_steps < max_steps) & (state.active_B.sum() > stop_below)
+        n_active = state.active_B.sum()
+        wanted = (drawn.n_steps < min_steps) | (n_slots - n_active < stop_free)
+        return (drawn.n_steps < max_steps) & (n_active > 0) & wanted
 
     def step(carry):
         state, drawn = carry
-        logits_BV, cache = model.decode(
-            state.token_B, state.position_B, state.cache, read_columns, dtype=jnp.dtype(spec.dtype)
-        )
+        logits_BV, cache = model.decode(state.token_B, state.position_B, state.cache, dtype=jnp.dtype(spec.dtype))
         keys = jax.vmap(_token_key)(state.key_B2, state.n_response_B)
         token_B, behaviour_B, sampled_B = choose_token(logits_BV, keys, temperature, top_p, top_k)
         live = state.active_B
@@ -147,12 +186,40 @@ def choose_token(logits_BV, keys, temperature, top_p, top_k):
     behaviour_BV = jax.nn.log_softmax(logits_BV / temperature, axis=-1)
     cuts = (top_p < 1) | (top_k > 0)
     sampled_BV = jax.lax.cond(cuts, lambda x: _truncate(x, top_p, top_k), lambda x: x, behaviour_BV)
-    token_B = jax.vmap(jax.random.categorical)(keys, sampled_BV).astype(jnp.int32)
+    token_B = _inverse_cdf(sampled_BV, jax.vmap(jax.random.uniform)(keys))
 
     def at_token(logp_BV):
         return jnp.take_along_axis(logp_BV, token_B[:, None], axis=-1)[:, 0]
 
     return token_B, at_token(behaviour_BV), at_token(sampled_BV)
+
+
+def _inverse_cdf(logp_BV, uniform_B):
+    """The token [B] at which the cumulative probability passes a uniform number: first which block, then inside it.
+
+    One random number a row, where the Gumbel form (jax.random.categorical) wants one for each token of V.
+    """
+    n_rows, vocab_size = logp_BV.shape
+    p_BV = jnp.pad(jnp.exp(logp_BV), ((0, 0), (0, -vocab_size % _BLOCK)))
+    p_BNC = p_BV.reshape(n_rows, -1, _BLOCK)
+    p_BN = p_BNC.sum(-1)
+    block_B, rest_B = _first_past(p_BN, uniform_B * p_BN.sum(-1))
+    inside_BC = jnp.take_along_axis(p_BNC, block_B[:, None, None], axis=1)[:, 0]
+    within_B, _ = _first_past(inside_BC, rest_B)
+    return (block_B * _BLOCK + within_B).astype(jnp.int32)
+
+
+def _first_past(p_BN, target_B):
+    """(place of the first entry at which the running sum passes the target, target less the sum before it).
+
+    Never an entry of probability 0: parallel running sums differ by a rounding even where nothing is added. Where
+    rounding lets none pass, the largest entry.
+    """
+    sum_BN = jnp.cumsum(p_BN, axis=-1)
+    passed_BN = (sum_BN > target_B[:, None]) & (p_BN > 0)
+    place_B = jnp.where(passed_BN.any(-1), passed_BN.argmax(-1), p_BN.argmax(-1))
+    before_B = jnp.take_along_axis(sum_BN - p_BN, place_B[:, None], axis=-1)[:, 0]
+    return place_B, target_B - before_B
 
 
 def _truncate(logp_BV, top_p, top_k):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lte_jax.records import Group, Rollout
+from lte_jax.report.timeline import write_timeline
 
 
 class RunFiles:
@@ -37,6 +38,9 @@ class RunFiles:
 
     def write_rollouts(self, step: int, groups: Sequence[Group]) -> None:
         _append(self.run / "rollouts" / f"{step:06d}.jsonl", [group_row(group) for group in groups])
+
+    def write_timeline(self, step: int, spans: Sequence[Any]) -> None:
+        write_timeline(self.run / "timeline" / f"{step:06d}.json", spans)
 
     def write_evaluation(self, step: int, rows: Sequence[dict]) -> None:
         _append(self.run / "eval" / f"{step:06d}.jsonl", rows)

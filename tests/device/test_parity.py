@@ -17,7 +17,8 @@ from lte_jax.device import qwen3
 from lte_jax.device.weights import Architecture
 from lte_jax.hf_config import HfConfig, read_config
 from lte_jax.records import Prompt
-from lte_jax.rollout import Engine, Request, Sampling
+from lte_jax.rollout import Engine
+from lte_jax.slots import Request, Sampling
 
 
 def require_torch():

@@ -17,7 +17,6 @@ def wrong_answers(rollouts, same_answer):
     return all_wrong_answers(rollouts, same_answer, max_chars=64)
 
 
-
 def never(pairs):
     return [False] * len(pairs)
 

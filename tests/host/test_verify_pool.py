@@ -13,7 +13,7 @@ from lte_jax.host.verify import Verifier, grade
 from lte_jax.host.verify.pool import Pool
 from lte_jax.records import Status
 
-TARGET = '''
+TARGET = """
 import os, resource, sys, time
 
 def target(task):
@@ -39,7 +39,7 @@ def target(task):
     if task == "modules":
         return sorted(sys.modules)
     return task
-'''
+"""
 
 
 @pytest.fixture

@@ -31,9 +31,7 @@ class _Item:
 class Verifier:
     """Start it before jax touches a device; `grade_many` may be called from any thread."""
 
-    def __init__(
-        self, workers: int = 2, timeout_s: float = 2.0, memory_mb: int = 1024, batch_timeout_s: float = 60.0
-    ):
+    def __init__(self, workers: int = 2, timeout_s: float = 2.0, memory_mb: int = 1024, batch_timeout_s: float = 60.0):
         self._pool = Pool(_TARGET, workers, timeout_s, memory_mb)
         self._batch_timeout_s = batch_timeout_s
         self._cache: OrderedDict[Question, Status] = OrderedDict()

@@ -1,0 +1,216 @@
+"""The engine's order of things: no barrier between rounds, a layout that follows from the tokens, nothing lost."""
+
+import json
+import random
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import tiny
+
+from lte_jax.config import EngineConfig, ModelConfig
+from lte_jax.records import Attempt, FailureMode, Group, Origin, Problem, Prompt, Retry, Status, Verdict
+from lte_jax.report.timeline import write_timeline
+from lte_jax.rollout import TRAIN, Engine, Judge, Round
+from lte_jax.slots import Request, Sampling
+
+STOP_IDS = (3, 17, 31)  # of 50: about one token in sixteen ends a response
+LAYOUT = dict(slots=8, chunk=4, overlap=1, prefill_rows=4, length_bucket=16)
+SAMPLING = Sampling(1.7, 1.0, 0, 40)
+G = 3
+
+
+def engine(**layout) -> Engine:
+    made = Engine(
+        tiny.ARCH,
+        ModelConfig(compute_dtype="float32", attention="xla"),
+        EngineConfig(**LAYOUT | layout),
+        tiny.mesh(),
+        STOP_IDS,
+        max_prompt=9,
+    )
+    made.load(tiny.params())
+    return made
+
+
+def prompt(*ids: int) -> Prompt:
+    return Prompt(" ".join(map(str, ids)), ids)
+
+
+PROBLEMS = [(Problem(f"p{n}", f"text {n}", f"answer {n}"), prompt(*range(5, 6 + n))) for n in range(6)]
+
+
+class Again:
+    """Asks `rounds` times for G more, from a longer prompt, for every second problem."""
+
+    def __init__(self, rounds: int = 1):
+        self.rounds, self.asked = rounds, []
+
+    def retry(self, group: Group, memory: dict) -> Retry | None:
+        self.asked.append((group.index, len(group.attempts)))
+        if group.index % 2 or len(group.attempts) == self.rounds:
+            return None
+        hinted = prompt(*range(5, 14 - len(group.attempts)))
+        return Retry(hinted, G, Origin.HINTED, FailureMode.NONE_TRUNCATED, ("7",))
+
+    def merge(self, group: Group, attempt: Attempt) -> Group:
+        return replace(group, attempts=(*group.attempts, attempt))
+
+
+def spell(ids) -> str:
+    return " ".join(map(str, ids))
+
+
+def no(items) -> list[Verdict]:
+    return [Verdict(False, Status.DIFFERENT, gold, extracted=text) for gold, text, _ in items]
+
+
+def collect(made: Engine, strategy, verify=no, problems=PROBLEMS) -> list[Group]:
+    return made.collect(problems, Round(SAMPLING, G, Judge(spell, verify), seed=7, step=2), strategy, {})
+
+
+def drawn(groups) -> dict:
+    """Text by what it was drawn for."""
+    rows = [(g.index, r) for g in groups for r in (*g.initial, *(r for a in g.attempts for r in a.rollouts))]
+    return {(index, r.round, r.index): r.text for index, r in rows}
+
+
+def layout(made: Engine) -> list:
+    """Which request lay in which slot, in the order in which they were harvested."""
+    _, _, spans = made.meter.take()
+    return [(span.track, span.name, span.about["tokens"]) for span in spans if span.track.startswith("slot")]
+
+
+def traced(**settings) -> Engine:
+    made = engine(**settings)
+    made.meter.tracing = True
+    return made
+
+
+def test_groups_come_in_problem_order_with_their_rollouts_by_index():
+    groups = collect(engine(), Again(rounds=2))
+    assert [g.problem.id for g in groups] == [f"p{n}" for n in range(6)] and [g.index for g in groups] == [*range(6)]
+    for group in groups:
+        assert [r.index for r in group.initial] == [0, 1, 2] and group.members == group.initial
+        assert [a.rollouts[0].round for a in group.attempts] == ([1, 2] if group.index % 2 == 0 else [])
+        assert all([r.index for r in a.rollouts] == [0, 1, 2] for a in group.attempts)
+        assert {r.verdict.gold for r in group.initial} == {group.problem.answer}
+        assert all(r.verdict.extracted == r.text == spell(r.tokens) for r in group.initial)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [dict(slots=1), dict(slots=64), dict(verdict_lag=0), dict(verdict_lag="free"), dict(shrink=False), dict(chunk=40)],
+    ids=str,
+)
+def test_what_is_drawn_does_not_depend_on_the_layout(settings):
+    assert drawn(collect(engine(**settings), Again())) == drawn(collect(engine(), Again()))
+
+
+def test_a_collected_rollout_equals_the_same_request_drawn_alone():
+    groups = collect(engine(), Again(rounds=2))
+    rollout = groups[4].attempts[1].rollouts[2]
+    alone = [Request(rollout.prompt, (7, TRAIN, 2, 4, 2, 2))]
+    ((_, response),) = engine().generate(alone, SAMPLING)
+    np.testing.assert_array_equal(response.tokens, rollout.tokens)
+    assert response.truncated == rollout.truncated
+
+
+def test_the_second_round_starts_while_the_first_is_still_being_drawn():
+    made = traced()
+    collect(made, Again())
+    _, counts, spans = made.meter.take()
+    first = [span for span in spans if "round 0" in span.name]
+    second = [span for span in spans if "round 1" in span.name]
+    assert len({span.name for span in first}) == 18 and len({span.name for span in second}) == 9
+    assert min(span.start for span in second) < max(span.end for span in first)
+    assert counts["shadow_tokens"] > 0
+
+
+def test_the_layout_follows_from_the_tokens_and_not_from_the_clock():
+    def slow(items):
+        time.sleep(random.random() / 30)
+        return no(items)
+
+    made = traced(verdict_lag=2)
+    asked = Again(rounds=2)
+    collect(made, asked)
+    expected = layout(made)
+    for _ in range(2):
+        again = Again(rounds=2)
+        collect(made, again, slow)
+        assert layout(made) == expected and again.asked == asked.asked
+
+
+def test_free_verdicts_wait_for_no_slow_verifier():
+    def slow(items):
+        time.sleep(0.3)
+        return no(items)
+
+    made = engine(verdict_lag="free", slots=64)
+    groups = collect(made, Again(), slow)
+    assert drawn(groups) == drawn(collect(engine(), Again()))
+
+
+def test_a_free_slot_waits_no_longer_than_one_chunk_for_a_waiting_request():
+    made = traced(slots=4, shrink=False)
+    list(made.generate([Request(p, (7, TRAIN, 0, n, 0, 0)) for n, (_, p) in enumerate(PROBLEMS * 4)], SAMPLING))
+    _, _, spans = made.meter.take()
+    chunks = [span for span in spans if span.name == "decode"]
+    rows = [span for span in spans if span.track.startswith("slot")]
+    last_start = max(row.start for row in rows)
+    for slot in {row.track for row in rows}:
+        own = sorted((row for row in rows if row.track == slot), key=lambda row: row.start)
+        for before, after in zip(own, own[1:], strict=False):
+            if after.start < last_start:
+                between = [c for c in chunks if before.end < c.start and c.end < after.start]
+                assert len(between) <= 1
+
+
+def test_an_error_of_the_verifier_surfaces():
+    def broken(items):
+        raise RuntimeError("the verifier is gone")
+
+    with pytest.raises(RuntimeError, match="the verifier is gone"):
+        collect(engine(), Again(), broken)
+
+
+def test_a_hinted_prompt_that_is_too_long_is_refused():
+    class TooLong(Again):
+        def retry(self, group, memory):
+            return Retry(prompt(*range(5, 15)), G, Origin.HINTED, FailureMode.NONE_TRUNCATED)
+
+    with pytest.raises(ValueError, match="a prompt has 10 tokens, the budget is 9"):
+        collect(engine(), TooLong())
+
+
+def test_seconds_of_the_device_add_up_to_the_time_of_sampling():
+    made = engine()
+    collect(made, Again())  # compiles
+    made.meter.take()
+    start = time.perf_counter()
+    collect(made, Again())
+    wall = time.perf_counter() - start
+    seconds, counts, spans = made.meter.take()
+    device = sum(seconds[name] for name in ("prefill", "decode", "device_wait"))
+    assert 0.5 * wall < device <= wall
+    assert seconds["verify"] > 0 and seconds["hint"] > 0 and seconds["verdict_wait"] >= 0
+    assert not spans  # only on request
+
+
+def test_the_timeline_is_trace_event_json_with_a_line_for_each_slot(tmp_path):
+    made = traced()
+    groups = collect(made, Again())
+    _, _, spans = made.meter.take()
+    write_timeline(tmp_path / "timeline" / "000002.json", spans)
+    events = json.loads((tmp_path / "timeline" / "000002.json").read_text())["traceEvents"]
+    lines = {e["args"]["name"]: e["tid"] for e in events if e["name"] == "thread_name"}
+    assert list(lines)[:3] == ["device", "host", "verifier"] and sum(name.startswith("slot") for name in lines) == 8
+    shown = [e for e in events if e["ph"] == "X"]
+    assert min(e["ts"] for e in shown) == 0 and all(e["dur"] >= 0 for e in shown)
+    on_slots = [e for e in shown if e["tid"] >= 3]
+    assert sum(e["args"]["tokens"] for e in on_slots) == sum(len(text.split()) for text in drawn(groups).values())
+    for tid in {e["tid"] for e in on_slots}:
+        own = sorted((e["ts"], e["ts"] + e["dur"]) for e in on_slots if e["tid"] == tid)
+        assert all(end <= start + 1 for (_, end), (start, _) in zip(own, own[1:], strict=False))  # microseconds
