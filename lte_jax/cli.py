@@ -130,7 +130,8 @@ def generate(
     model: Annotated[str, typer.Argument(help="Hugging Face folder, run folder or checkpoint")],
     overrides: Overrides = None,
     prompt: Annotated[str | None, typer.Option(help="one problem")] = None,
-    file: Annotated[Path | None, typer.Option(help="problem file (JSONL or Parquet)")] = None,
+    file: Annotated[Path | None, typer.Option(help="problem file (JSONL or Parquet); answers are not needed")] = None,
+    output: Annotated[Path | None, typer.Option(help="with --file: JSONL; a stopped command continues it")] = None,
     n: Annotated[int, typer.Option(help="responses per problem", min=1)] = 1,
     config: Annotated[Path | None, typer.Option(help="YAML file for prompts and sampling")] = None,
 ):
@@ -138,19 +139,28 @@ def generate(
     with _clear_errors():
         if (prompt is None) == (file is None):
             raise ValueError("wanted exactly one of --prompt TEXT and --file FILE")
+        if output and not file:
+            raise ValueError("--output goes with --file: the response to one --prompt is printed")
         resolved = _for_model(model, config, overrides, {})
         _keep_programs(Path.home() / ".cache/lte_jax")
         with _verifier(resolved) as verifier:
+            from lte_jax.generate import Output
             from lte_jax.generate import generate as draw
             from lte_jax.host.problems import load_problems
             from lte_jax.records import Problem
             from lte_jax.session import open_session
 
+            problems = load_problems(file, with_answers=False) if file else [Problem("prompt", prompt, "")]
             session = open_session(resolved, verifier, _to_stderr)
-            problems = load_problems(file) if file else [Problem("prompt", prompt, "")]
             session.engine.load(session.model.load())
-            for row in draw(session, problems, n):
-                print(json.dumps(row, ensure_ascii=False) if file else row["response"], flush=True)
+            if not output:
+                for row in draw(session, problems, n):
+                    print(json.dumps(row, ensure_ascii=False) if file else row["response"], flush=True)
+                return
+            with Output(output, resolved, file, n) as written:
+                _to_stderr(f"{output}: {len(written.done)} of {len(problems) * n} responses are there")
+                for row in draw(session, problems, n, written.done):
+                    written.write(row)
 
 
 @app.command()

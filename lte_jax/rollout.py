@@ -16,7 +16,7 @@ from jax.sharding import Mesh
 
 from lte_jax.config import EngineConfig, ModelConfig
 from lte_jax.device import sampler
-from lte_jax.device.mesh import n_batch_shards
+from lte_jax.device.mesh import n_batch_shards, own_mesh, own_view, sampler_shardings
 from lte_jax.device.weights import Architecture
 from lte_jax.meter import DeviceClock, Meter
 from lte_jax.records import Attempt, Group, Origin, Problem, Prompt, Retry, Rollout, Verdict
@@ -67,10 +67,14 @@ class Round:
 
 
 class Engine:
-    """Draws responses with one model on one mesh. `max_prompt`: longest prompt that will be asked for, tokens."""
+    """Draws responses with one model. `max_prompt`: longest prompt that will be asked for, tokens.
+
+    Of several processes, each draws on its own devices of the mesh, without lockstep; only `load` is called by all.
+    """
 
     def __init__(self, arch: Architecture, model: ModelConfig, config: EngineConfig, mesh: Mesh, stop_ids, max_prompt):
-        self.spec = sampler.SamplerSpec(arch, model.compute_dtype, model.attention, mesh)
+        self.mesh = mesh
+        self.spec = sampler.SamplerSpec(arch, model.compute_dtype, model.attention, own_mesh(mesh))
         self.config, self.max_prompt = config, max_prompt
         self.stop_ids = np.array(sorted(stop_ids), np.int32)
         self.meter = Meter()
@@ -79,7 +83,10 @@ class Engine:
     def load(self, params: dict) -> None:
         """Makes the sampler's copy of float32 weights, and waits for it; `unload` gives it back."""
         with self.meter.phase("weights"):
-            self.weights = jax.block_until_ready(sampler.sampler_weights(params, self.spec))
+            copy = sampler.sampler_weights(params, replace(self.spec, mesh=self.mesh))
+            if self.spec.mesh is not self.mesh:
+                copy = own_view(copy, sampler_shardings(self.spec.arch, self.spec.mesh))
+            self.weights = jax.block_until_ready(copy)
 
     def unload(self) -> None:
         self.weights = None

@@ -2,14 +2,20 @@
 
 import json
 import random
+import socket
+import subprocess
+import sys
 import time
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import tiny
 
 from lte_jax.config import EngineConfig, ModelConfig
+from lte_jax.device.mesh import own_mesh
 from lte_jax.records import Attempt, FailureMode, Group, Origin, Problem, Prompt, Retry, Status, Verdict
 from lte_jax.report.timeline import write_timeline
 from lte_jax.rollout import TRAIN, Engine, Judge, Round
@@ -183,6 +189,39 @@ def test_a_hinted_prompt_that_is_too_long_is_refused():
 
     with pytest.raises(ValueError, match="a prompt has 10 tokens, the budget is 9"):
         collect(engine(), TooLong())
+
+
+def test_two_processes_sample_without_lockstep_on_their_own_devices():
+    """Other lengths, slots and calls in each; a process that waited for the other would hang."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    script, pipes = str(Path(__file__).with_name("two_processes.py")), dict(stdout=subprocess.PIPE, text=True)
+    running = [subprocess.Popen([sys.executable, script, str(index), port], **pipes) for index in range(2)]
+    found = [json.loads(process.communicate(timeout=120)[0].splitlines()[-1]) for process in running]
+    assert [f["devices"] for f in found] == [4, 4] and not any(f["copied"] for f in found)
+    for process, (count, budget) in enumerate([(5, 10), (11, 30)]):
+        made = engine(length_bucket=8)
+        made.stop_ids = np.array((3, 9, 17, 24, 31, 44), np.int32)
+        made.max_prompt = 12
+        asked = [
+            Request(prompt(*range(5, 8 + 3 * process + n % 3)), (7, TRAIN, 0, 10 * process + n, 0, 0))
+            for n in range(count)
+        ]
+        alone = dict(made.generate(asked, Sampling(1.7, 1.0, 0, budget)))
+        assert {n: alone[n].tokens.tolist() for n in alone} == {int(n): t for n, t in found[process]["drawn"].items()}
+
+
+def test_a_tensor_axis_that_spans_processes_is_refused(monkeypatch):
+    class Far:
+        def __init__(self, process_index):
+            self.process_index = process_index
+
+    mesh = tiny.mesh(1, 2, 2)
+    monkeypatch.setattr("jax.process_count", lambda: 2)
+    spanning = SimpleNamespace(devices=np.array([[[Far(0), Far(1)], [Far(0), Far(1)]]]), shape=mesh.shape)
+    with pytest.raises(ValueError, match="mesh.tensor = 2 spans processes"):
+        own_mesh(spanning)
 
 
 def test_seconds_of_the_device_add_up_to_the_time_of_sampling():

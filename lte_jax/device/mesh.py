@@ -30,6 +30,33 @@ def make_mesh(config: MeshConfig) -> Mesh:
     return Mesh(devices.reshape(shape), ("data", "fsdp", "tensor"), axis_types=(AxisType.Auto,) * 3)
 
 
+def own_mesh(mesh: Mesh) -> Mesh:
+    """The part of the mesh that lies on this process's devices, on which it samples alone; the mesh itself where there
+    is one process. Raises ValueError where the tensor axis spans processes.
+    """
+    if jax.process_count() == 1:
+        return mesh
+    rows = mesh.devices.reshape(-1, mesh.shape["tensor"])
+    owners = [{device.process_index for device in row} for row in rows]
+    if any(len(owner) > 1 for owner in owners):
+        raise ValueError(
+            f"mesh.tensor = {mesh.shape['tensor']} spans processes, each of which samples on its own "
+            f"{jax.local_device_count()} devices: wanted a mesh.tensor that divides them"
+        )
+    own = np.array([row for row, owner in zip(rows, owners, strict=True) if owner == {jax.process_index()}])
+    return Mesh(own[:, None], mesh.axis_names, axis_types=mesh.axis_types)
+
+
+def own_view(arrays: dict, shardings: dict) -> dict:
+    """Arrays that lie whole on this process's devices as arrays of its own mesh: the same buffers, nothing is copied."""
+
+    def view(array, sharding):
+        own = [shard.data for shard in array.addressable_shards]
+        return jax.make_array_from_single_device_arrays(array.shape, sharding, own)
+
+    return jax.tree.map(view, arrays, shardings)
+
+
 def n_batch_shards(mesh: Mesh) -> int:
     return math.prod(mesh.shape[axis] for axis in BATCH_AXES)
 

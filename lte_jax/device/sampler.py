@@ -96,7 +96,7 @@ def _start(state: SamplerState, starts: Starts, mesh_) -> SamplerState:
 
 
 def resize(state: SamplerState, source_M, n_columns: int, spec: SamplerSpec) -> SamplerState:
-    """Other slots and columns: slot m of the new state takes over slot `source_M[m]`; one past the last leaves it empty.
+    """Other slots and columns: new slot m takes over slot `source_M[m]`; a source past the last leaves it empty.
 
     Consumes the state, layer by layer, so that no more than one layer is held twice.
     """

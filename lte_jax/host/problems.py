@@ -23,8 +23,10 @@ class _Number(str):
     """A JSON number as the file spells it: an answer of 0.10 stays `0.10`."""
 
 
-def load_problems(path: str | Path) -> list[Problem]:
+def load_problems(path: str | Path, with_answers: bool = True) -> list[Problem]:
     """Reads a .jsonl or .parquet file. An answer may be a number; an id defaults to `<file stem>-<row>`, from 1.
+
+    `with_answers` False: rows need none, and those they have are left out.
 
     Raises ProblemError with file, line (JSONL) or row (Parquet, from 1) and reason."""
     path = Path(path)
@@ -37,7 +39,7 @@ def load_problems(path: str | Path) -> list[Problem]:
     problems: list[Problem] = []
     first_use: dict[str, str] = {}
     for number, (where, row) in enumerate(readers[path.suffix](path), start=1):
-        problem = _problem(row, where, default_id=f"{path.stem}-{number}")
+        problem = _problem(row, where, f"{path.stem}-{number}", with_answers)
         if problem.id in first_use:
             raise ProblemError(f"{where}: id {problem.id!r} is already used at {first_use[problem.id]}")
         first_use[problem.id] = where
@@ -69,14 +71,15 @@ def take(problems: Sequence[Problem], seed: int, step: int, n: int) -> list[Prob
     return taken
 
 
-def _problem(row: Any, where: str, default_id: str) -> Problem:
+def _problem(row: Any, where: str, default_id: str, with_answers: bool) -> Problem:
     if not isinstance(row, dict):
-        raise ProblemError(f"{where}: wanted an object with problem and answer, got {type(row).__name__}")
+        wanted = "problem and answer" if with_answers else "problem"
+        raise ProblemError(f"{where}: wanted an object with {wanted}, got {type(row).__name__}")
     given_id = row.get("id")
     return Problem(
         id=default_id if given_id is None else _text(row, "id", where, number_too=True),
         text=_text(row, "problem", where),
-        answer=_text(row, "answer", where, number_too=True),
+        answer=_text(row, "answer", where, number_too=True) if with_answers else "",
     )
 
 
