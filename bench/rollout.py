@@ -1,13 +1,16 @@
 """The rollout engine against transformers' `generate`, against itself without refill or with a barrier, and by size.
 
-    python bench/rollout.py equal  [--shape T|S] [--peer float32-dynamic|bfloat16-static] [--distinct]
+    python bench/rollout.py equal  [--shape T|S] [--dtype float32|bfloat16] [--peer float32-dynamic|bfloat16-static]
     python bench/rollout.py ragged
-    python bench/rollout.py rounds
+    python bench/rollout.py rounds [--no-shrink]
     python bench/rollout.py sizes
+    python bench/rollout.py gpu    [--peer bfloat16-static|bfloat16-compiled]
 
-One JSON line each. What is compared runs in turn, one process each, all pinned to one core, `--pairs` times after one
-run that is not counted; figures are medians with their range. Weights are random. Lengths are forced (`equal`, `sizes`)
-or come from stop ids that are drawn once in 64 tokens, capped at 256 (`ragged`, `rounds`): the peer gets ours.
+One JSON line each. What is compared runs in turn, each in a process of its own, pinned to one core but for `gpu`,
+`--pairs` times after a run that is not counted; figures are [median, smallest, largest], ratios are taken pair by pair.
+Weights are random. Lengths are forced (equal, sizes, gpu), or drawn: a stop id comes once in 64 tokens, 256 at most
+(ragged, rounds; another seed for each pair), and the peer gets the lengths that ours drew. The peer needs the extra
+`parity`.
 """
 
 import argparse
@@ -16,347 +19,202 @@ import os
 import statistics
 import subprocess
 import sys
-import time
+from pathlib import Path
 
-SHAPES = {  # vocabulary, D, F, L, N, K, H
-    "T": (512, 256, 768, 6, 8, 4, 32),
-    "S": (151936, 1024, 3072, 28, 16, 8, 128),  # Qwen3-0.6B
-}
-MEAN, CAP = 64, 256
-
-
-class Ours:
-    """The engine on one shape; each `run_*` is one measured piece of work."""
-
-    def __init__(self, options):
-        import jax
-
-        from lte_jax.device import qwen3
-        from lte_jax.device.weights import Architecture
-
-        vocab_size = options.vocabulary or SHAPES[options.shape][0]
-        self.arch = Architecture(vocab_size, *SHAPES[options.shape][1:], 1e6, 1e-6, True)
-        self.params = qwen3.initial_params(self.arch, jax.random.key(0))
-        self.options = options
-
-    def engine(self, max_prompt: int, stop_ids=(), slots: int = 0):
-        from lte_jax.config import EngineConfig, MeshConfig, ModelConfig
-        from lte_jax.device.mesh import make_mesh
-        from lte_jax.rollout import Engine
-
-        options = self.options
-        layout = EngineConfig(slots=slots or options.rows, length_bucket=32, prefill_rows=options.rows)
-        made = Engine(
-            self.arch, ModelConfig(compute_dtype=options.dtype), layout, make_mesh(MeshConfig()), stop_ids, max_prompt
-        )
-        made.load(self.params)
-        return made
-
-    def requests(self, n_groups: int, group_size: int, round_: int = 0, length: int = 0):
-        from lte_jax.slots import Request
-
-        return [
-            Request(self.prompt(group, length or self.options.prompt), (0, 0, 0, group, round_, index))
-            for group in range(n_groups)
-            for index in range(group_size)
-        ]
-
-    def prompt(self, group: int, length: int):
-        import numpy as np
-
-        from lte_jax.records import Prompt
-
-        rng = np.random.default_rng([group, length])
-        return Prompt("", tuple(rng.integers(0, self.arch.vocab_size, length).tolist()))
-
-    def equal(self):
-        """Rows of equal length: groups of 8 that share a prompt, or as many prompts as rows."""
-        from lte_jax.slots import Sampling
-
-        options = self.options
-        per_prompt = 1 if options.distinct else min(8, options.rows)
-        engine = self.engine(options.prompt)
-        requests = self.requests(options.rows // per_prompt, per_prompt)
-
-        def run():
-            drawn = list(engine.generate(requests, Sampling(1.0, 1.0, 0, options.new)))
-            return {"tokens": sum(len(response.tokens) for _, response in drawn), **take(engine)}
-
-        return run
-
-    def ragged(self, refill: bool = True):
-        """128 requests in groups of 8 through 32 slots; without refill, in batches of 32."""
-        from lte_jax.slots import Sampling
-
-        engine, requests = self.engine(self.options.prompt, self.stop_ids()), self.requests(16, 8)
-        batches = [requests] if refill else [requests[start : start + 32] for start in range(0, 128, 32)]
-
-        def run():
-            lengths = []
-            for batch in batches:
-                drawn = dict(engine.generate(batch, Sampling(1.0, 1.0, 0, CAP)))
-                lengths += [len(drawn[place].tokens) for place in range(len(batch))]
-            return {"tokens": sum(lengths), "lengths": lengths, **take(engine)}
-
-        return run
-
-    def waves(self):
-        return self.ragged(refill=False)
-
-    def stop_ids(self) -> range:
-        return range(self.arch.vocab_size // MEAN)  # random weights draw nearly uniformly
-
-    def grpo(self):
-        return self.rounds([])
-
-    def lte(self):
-        return self.rounds(range(0, 24, 3))
-
-    def barrier(self):
-        """The second round starts when the first has ended."""
-        from lte_jax.slots import Sampling
-
-        engine = self.engine(2 * self.options.prompt, self.stop_ids())
-        first = self.requests(24, 8)
-        asked = [r for r in self.requests(24, 8, 1, 2 * self.options.prompt) if r.key[3] % 3 == 0]
-
-        def run():
-            drawn = [r for part in (first, asked) for _, r in engine.generate(part, Sampling(1.0, 1.0, 0, CAP))]
-            return {"tokens": sum(len(response.tokens) for response in drawn), **take(engine)}
-
-        return run
-
-    def rounds(self, none_pass):
-        """24 groups of 8 through 32 slots; the groups of `none_pass` ask for 8 more from a longer prompt."""
-        from lte_jax.records import Attempt, FailureMode, Group, Origin, Problem, Retry, Status, Verdict
-        from lte_jax.rollout import Judge, Round
-        from lte_jax.slots import Sampling
-
-        engine, outer = self.engine(2 * self.options.prompt, self.stop_ids()), self
-
-        class Asks:
-            def retry(self, group: Group, memory: dict) -> Retry | None:
-                if group.index not in none_pass or group.attempts:
-                    return None
-                hinted = outer.prompt(group.index, 2 * outer.options.prompt)
-                return Retry(hinted, 8, Origin.HINTED, FailureMode.NONE_TRUNCATED)
-
-            def merge(self, group: Group, attempt: Attempt) -> Group:
-                from dataclasses import replace
-
-                return replace(group, attempts=(attempt,))
-
-        def verify(items):
-            return [Verdict(False, Status.DIFFERENT, gold) for gold, _, _ in items]
-
-        problems = [(Problem(str(g), "", ""), self.prompt(g, self.options.prompt)) for g in range(24)]
-        settings = Round(Sampling(1.0, 1.0, 0, CAP), 8, Judge(lambda ids: "", verify), seed=0, step=0)
-
-        def run():
-            groups = engine.collect(problems, settings, Asks(), {})
-            drawn = [r for g in groups for r in (*g.initial, *(r for a in g.attempts for r in a.rollouts))]
-            return {"tokens": sum(len(rollout.tokens) for rollout in drawn), **take(engine)}
-
-        return run
-
-
-def take(engine) -> dict:
-    seconds, counts, _ = engine.meter.take()
-    return {**counts, **{f"{name}_s": value for name, value in seconds.items()}}
-
-
-class Peer:
-    """transformers `generate`, plain sampling, every row to the length that is asked for."""
-
-    def __init__(self, options):
-        import torch
-        import transformers
-
-        torch.set_num_threads(1)
-        vocab, hidden, ffn, layers, heads, kv_heads, head_dim = SHAPES[options.shape]
-        dtype, self.cache = options.peer.split("-")
-        config = transformers.Qwen3Config(
-            vocab_size=vocab, hidden_size=hidden, num_hidden_layers=layers, num_attention_heads=heads,
-            num_key_value_heads=kv_heads, head_dim=head_dim, intermediate_size=ffn, tie_word_embeddings=True,
-            bos_token_id=None, eos_token_id=None, pad_token_id=0, attn_implementation="sdpa",
-        )  # fmt: skip
-        torch.manual_seed(0)
-        torch.set_default_dtype(getattr(torch, dtype))
-        self.model = transformers.Qwen3ForCausalLM(config).eval()
-        torch.set_default_dtype(torch.float32)
-        self.torch, self.transformers, self.options, self.vocab = torch, transformers, options, vocab
-
-    def generate(self, rows: int, new: int) -> None:
-        ids = self.torch.randint(1, self.vocab, (rows, self.options.prompt))
-        settings = dict(max_new_tokens=new, do_sample=True, temperature=1.0, top_k=0, top_p=1.0, use_cache=True)
-        if self.cache == "static":
-            settings |= dict(cache_implementation="static", disable_compile=True)
-        config = self.transformers.GenerationConfig(pad_token_id=0, eos_token_id=None, **settings)
-        with self.torch.inference_mode():
-            out = self.model.generate(input_ids=ids, attention_mask=self.torch.ones_like(ids), generation_config=config)
-        if out.shape != (rows, self.options.prompt + new):
-            raise RuntimeError(f"wanted {new} new tokens a row, got {out.shape}")
-
-    def equal(self):
-        def run():
-            self.generate(self.options.rows, self.options.new)
-            return {"tokens": self.options.rows * self.options.new}
-
-        return run
-
-    def ragged(self):
-        """Batches of 32 in order, each until its longest row ends."""
-        lengths = json.loads(self.options.lengths)
-
-        def run():
-            for start in range(0, len(lengths), 32):
-                self.generate(32, max(lengths[start : start + 32]))
-            return {"tokens": sum(lengths)}
-
-        return run
-
-
-def serve(options) -> None:
-    """One worker: prepares its work, then does it once for every line that comes in."""
-    os.sched_setaffinity(0, {options.core})
-    side, what = options.serve.split(".")
-    run = getattr({"ours": Ours, "peer": Peer}[side](options), what)()
-    for _ in sys.stdin:
-        wall, cpu = time.perf_counter(), time.process_time()
-        found = run()
-        spent = {"wall_s": time.perf_counter() - wall, "cpu_s": time.process_time() - cpu}
-        print(json.dumps({**found, **spent}), flush=True)
+WORKERS = Path(__file__).with_name("workers.py")
 
 
 class Worker:
-    def __init__(self, what: str, *more: str):
+    def __init__(self, what: str, options: dict):
         self.what = what
-        command = [sys.executable, __file__, *sys.argv[1:], "--serve", what, *more]
-        quiet = {
-            **os.environ,
-            "HF_HUB_OFFLINE": "1",
-            "TF_CPP_MIN_LOG_LEVEL": "3",
-            "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
-        }
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=quiet)
+        quiet = {"HF_HUB_OFFLINE": "1", "TF_CPP_MIN_LOG_LEVEL": "3", "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+        command = [sys.executable, str(WORKERS), what, json.dumps(options)]
+        pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(command, env={**os.environ, **quiet}, **pipes)
 
-    def run(self) -> dict:
-        self.process.stdin.write("\n")
-        self.process.stdin.flush()
+    def run(self, **asked) -> dict:
+        print(json.dumps({"seed": 0, **asked}), file=self.process.stdin, flush=True)
         line = self.process.stdout.readline()
         if not line:
-            raise RuntimeError(f"{self.what} ended; its message is above")
+            raise SystemExit(f"{self.what} ended; its message is above")
         return json.loads(line)
 
 
-def compare(pairs: int, *workers: Worker) -> dict[str, list[dict]]:
+def measure(options: dict, pairs: int, *names: str) -> list[list[dict]]:
+    """For each name its runs, one a pair. Peers get the lengths that the first of ours drew with the same seed."""
+    workers = [Worker(name, options) for name in names]
+    lengths = {}
+    for worker in workers:  # not counted: compiles every size that will be met
+        for seed in range(pairs if worker.what.startswith("ours") else 1):
+            found = worker.run(seed=seed, lengths=lengths.get(seed))
+            lengths.setdefault(seed, found.get("lengths"))
+    runs = [[worker.run(seed=seed, lengths=lengths[seed]) for worker in workers] for seed in range(pairs)]
     for worker in workers:
-        worker.run()
-    return {
-        name: list(rows)
-        for name, rows in zip(
-            [worker.what for worker in workers],
-            zip(*[[worker.run() for worker in workers] for _ in range(pairs)], strict=True),
-            strict=True,
-        )
-    }
+        worker.process.communicate()
+    return [list(rows) for rows in zip(*runs, strict=True)]
 
 
 def spread(values) -> list[float]:
     """Median, smallest, largest."""
-    return [round(f(values), 4) for f in (statistics.median, min, max)]
+    return [float(f"{f(values):.4g}") for f in (statistics.median, min, max)]
 
 
 def ratios(ours: list[dict], theirs: list[dict]) -> dict:
-    """How many times more tokens ours makes in the same time; above 1 is faster. By pair."""
-    both = list(zip(ours, theirs, strict=True))
+    """How many times as many tokens a second ours makes, by pair."""
+    pairs = list(zip(ours, theirs, strict=True))
     return {
-        f"times_{key}": spread([a["tokens"] / a[key] / (b["tokens"] / b[key]) for a, b in both])
-        for key in ("wall_s", "cpu_s")
+        f"times_by_{key}": spread([a["tokens"] / a[key] / (b["tokens"] / b[key]) for a, b in pairs])
+        for key in ("cpu_s", "wall_s")
     }
 
 
-def speeds(rows: list[dict]) -> dict:
-    keep = ("slot_steps", "decode_steps")
+def speed(rows: list[dict]) -> dict:
+    counts = {key: spread([row[key] for row in rows]) for key in ("slot_steps", "decode_steps") if key in rows[0]}
     return {
-        "tokens": rows[-1]["tokens"],
         "tokens_per_cpu_s": spread([row["tokens"] / row["cpu_s"] for row in rows]),
-        "wall_s": spread([row["wall_s"] for row in rows]),
-        **{key: rows[-1][key] for key in keep if key in rows[-1]},
+        "tokens_per_s": spread([row["tokens"] / row["wall_s"] for row in rows]),
+        **counts,
     }
 
 
-def bench_equal(options) -> dict:
-    found = compare(options.pairs, Worker("ours.equal"), Worker("peer.equal"))
-    ours, peer = found.values()
+def equal(options: dict, pairs: int) -> dict:
+    ours, peer = measure(options, pairs, "ours.equal", "peer.equal")
+    return {"ours": speed(ours), f"transformers {options['peer']}": speed(peer), **ratios(ours, peer)}
+
+
+def ragged(options: dict, pairs: int) -> dict:
+    ours, batches, peer = measure(options, pairs, "ours.ragged", "ours.batches", "peer.ragged")
+    lengths = [length for row in ours for length in row["lengths"]]
     return {
-        "prompts": "one a row" if options.distinct else "one for 8 rows",
-        "ours": speeds(ours),
-        f"transformers {options.peer}": speeds(peer),
-        **ratios(ours, peer),
+        "mean_length": round(statistics.mean(lengths), 1),
+        "slot_use": spread([row["tokens"] / row["slot_steps"] for row in ours]),
+        "ours": speed(ours),
+        "ours in batches": speed(batches),
+        f"transformers {options['peer']} in batches": speed(peer),
+        "against ours in batches": ratios(ours, batches),
+        "against transformers": ratios(ours, peer),
     }
 
 
-def bench_ragged(options) -> dict:
-    ours = Worker("ours.ragged")
-    lengths = ours.run()["lengths"]
-    workers = [ours, Worker("ours.waves"), Worker("peer.ragged", "--lengths", json.dumps(lengths))]
-    refilled, waves, peer = compare(options.pairs, *workers).values()
-    return {
-        "lengths": {"mean": statistics.mean(lengths), "max": max(lengths)},
-        "ours": speeds(refilled),
-        "ours in batches": speeds(waves),
-        f"transformers {options.peer} in batches": speeds(peer),
-        "against_batches": ratios(refilled, waves),
-        "against_transformers": ratios(refilled, peer),
-    }
-
-
-def bench_rounds(options) -> dict:
-    found = compare(options.pairs, *[Worker(f"ours.{name}") for name in ("grpo", "lte", "barrier")])
-    grpo, lte, barrier = found.values()
-    triples = list(zip(grpo, lte, barrier, strict=True))
+def rounds(options: dict, pairs: int) -> dict:
+    grpo, lte, barrier = measure(options, pairs, "ours.grpo", "ours.lte", "ours.barrier")
+    threes = list(zip(grpo, lte, barrier, strict=True))
     cost = {
-        key: spread([(b[key] - a[key]) / (c[key] - a[key]) for a, b, c in triples])
+        key: spread([(b[key] - a[key]) / (c[key] - a[key]) for a, b, c in threes])
         for key in ("slot_steps", "decode_steps", "wall_s", "cpu_s")
     }
-    return {
-        "grpo": speeds(grpo),
-        "lte": speeds(lte),
-        "lte with a barrier": speeds(barrier),
-        "shadow_tokens": lte[-1].get("shadow_tokens", 0),
-        "cost_of_the_second_round": cost,
+    summed = {
+        key: round(sum(b[key] - a[key] for a, b, _ in threes) / sum(c[key] - a[key] for a, _, c in threes), 3)
+        for key in cost
     }
+    shadow = spread([row.get("shadow_tokens", 0) / (row["tokens"] - a["tokens"]) for a, row, _ in threes])
+    return {
+        "grpo": speed(grpo),
+        "lte": speed(lte),
+        "lte with a barrier": speed(barrier),
+        "second_round_tokens_in_the_shadow_of_the_first": shadow,
+        "cost_of_the_second_round": cost,
+        "the_same_summed_over_pairs": summed,
+    }
+
+
+def sizes(options: dict, pairs: int) -> dict:
+    """Each row changes one size. The limit: the larger of arithmetic and memory time of a step, at rates found here."""
+    machine = _rates(options["core"])
+    base = {"rows": 64, "new": 128, "vocabulary": 512}
+    changes = [{"rows": n} for n in (8, 32, 128, 256)] + [{"new": n} for n in (64, 256, 1024)]
+    changes += [{"vocabulary": n} for n in (32768, 151936)]
+    table = []
+    for change in ({}, *changes):
+        row = {**base, **change}
+        (runs,) = measure({**options, **row}, pairs, "ours.equal")
+        limit_s = _limit_s(options, row, machine)
+        share = spread([limit_s * run["tokens"] / row["rows"] / run["cpu_s"] for run in runs])
+        table.append({**row, "tokens_per_cpu_s": speed(runs)["tokens_per_cpu_s"], "share_of_limit": share})
+    return {"machine": machine, "table": table}
+
+
+def _limit_s(options: dict, row: dict, machine: dict) -> float:
+    """Seconds that a decode step takes at least: weights and half-filled cache are read once, in float32."""
+    from workers import SHAPES
+
+    _, d_model, d_ff, n_layers, n_heads, n_kv_heads, d_head = SHAPES[options["shape"]]
+    per_layer = d_model * d_head * (2 * n_heads + 2 * n_kv_heads) + 3 * d_model * d_ff
+    weights = n_layers * per_layer + d_model * row["vocabulary"]
+    columns = options["prompt"] + row["new"] / 2
+    cache = 2 * n_layers * n_kv_heads * d_head * columns * row["rows"]
+    flops = 2 * row["rows"] * weights + 2 * cache * n_heads / n_kv_heads
+    return max(flops / (1e9 * machine["gflops"]), 4 * (weights + cache) / (1e9 * machine["gb_per_s"]))
+
+
+def _rates(core: int) -> dict:
+    """What one core does at best: float32 products of 1024 x 1024, and reading 1 GiB."""
+    code = (
+        f"import os, time; os.sched_setaffinity(0, {{{core}}})\n"
+        "import jax, jax.numpy as jnp\n"
+        "def best(f, x):\n"
+        "    f(x).block_until_ready(); times = []\n"
+        "    for _ in range(9):\n"
+        "        t = time.perf_counter(); f(x).block_until_ready(); times.append(time.perf_counter() - t)\n"
+        "    return min(times)\n"
+        "gemm = best(jax.jit(lambda a: a @ a), jnp.ones((1024, 1024)))\n"
+        "read = best(jax.jit(lambda a: a.sum()), jnp.ones((1 << 28,)))\n"
+        "print(2 * 1024**3 / gemm / 1e9, (1 << 30) / read / 1e9)"
+    )
+    gflops, gb = map(float, subprocess.check_output([sys.executable, "-c", code], text=True).split())
+    return {"gflops": round(gflops, 1), "gb_per_s": round(gb, 1)}
+
+
+def gpu(options: dict, pairs: int) -> dict:
+    """Qwen3-0.6B and 4B in bfloat16: decode tokens/s at full context, beside what the memory bandwidth allows."""
+    from workers import SHAPES
+
+    table = []
+    for shape in options["gpu_shapes"]:
+        for n_rows in options["gpu_rows"]:
+            for context in options["gpu_contexts"]:
+                new = min(128, context // 2)
+                row = {"shape": shape, "rows": n_rows, "prompt": context - new, "new": new, "dtype": "bfloat16"}
+                both = {**options, **row, "core": None, "distinct": False}
+                names = ["ours.equal", "peer.equal"] if options["peer"] != "none" else ["ours.equal"]
+                runs = measure(both, pairs, *names)
+                vocab_size, d_model, d_ff, n_layers, n_heads, n_kv_heads, d_head = SHAPES[shape]
+                weights = n_layers * (d_model * d_head * (2 * n_heads + 2 * n_kv_heads) + 3 * d_model * d_ff)
+                cache = 2 * n_layers * n_kv_heads * d_head * (context - new / 2) * n_rows
+                limit = n_rows / (2 * (weights + d_model * vocab_size + cache) / (1e9 * options["gb_per_s"]))
+                decode = spread([run["tokens"] / run["decode_s"] for run in runs[0]])
+                table.append({**row, "decode_tokens_per_s": decode, "limit": round(limit), "share": decode[0] / limit})
+                if len(runs) > 1:
+                    table[-1] |= {f"transformers {options['peer']}": speed(runs[1]), **ratios(*runs)}
+                print(json.dumps(table[-1]), file=sys.stderr, flush=True)
+    return {"gb_per_s": options["gb_per_s"], "table": table}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("bench", choices=["equal", "ragged", "rounds", "sizes"])
-    parser.add_argument("--shape", choices=SHAPES, default="T")
+    benches = {bench.__name__: bench for bench in (equal, ragged, rounds, sizes, gpu)}
+    parser.add_argument("bench", choices=benches)
+    parser.add_argument("--shape", choices=["tiny", "T", "S", "4B"], default="T")
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
-    parser.add_argument("--peer", default="float32-dynamic")
-    parser.add_argument("--rows", type=int, default=0, help="64, or 32 where lengths differ")
+    parser.add_argument("--peer", default="float32-dynamic", help="type-cache: dynamic, static or compiled; none (gpu)")
+    parser.add_argument(
+        "--rows", type=int, default=0, help="slots, and rows of a batch; default 64, or 32 where ragged"
+    )
     parser.add_argument("--prompt", type=int, default=64)
     parser.add_argument("--new", type=int, default=128)
-    parser.add_argument("--vocabulary", type=int, default=0)
-    parser.add_argument("--distinct", action="store_true", help="as many prompts as rows")
+    parser.add_argument("--distinct", action="store_true", help="as many prompts as rows, not one for 8")
+    parser.add_argument("--no-shrink", dest="shrink", action="store_false", help="every step has all the slots")
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--core", type=int, default=0)
-    parser.add_argument("--serve", help=argparse.SUPPRESS)
-    parser.add_argument("--lengths", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    options.rows = options.rows or (64 if options.bench in ("equal", "sizes") else 32)
-    if options.serve:
-        serve(options)
-        return
-    about = {
-        "bench": options.bench,
-        "shape": options.shape,
-        "dtype": options.dtype,
-        "rows": options.rows,
-        "pairs": options.pairs,
-    }
-    print(json.dumps({**about, **globals()[f"bench_{options.bench}"](options)}))
+    parser.add_argument("--gb-per-s", type=float, default=4300.0, help="gpu: memory bandwidth")
+    parser.add_argument("--gpu-shapes", nargs="+", default=["S", "4B"])
+    parser.add_argument("--gpu-rows", nargs="+", type=int, default=[64, 256])
+    parser.add_argument("--gpu-contexts", nargs="+", type=int, default=[1024, 4096])
+    options = vars(parser.parse_args()) | {"vocabulary": 0}
+    bench, pairs = options.pop("bench"), options.pop("pairs")
+    options["rows"] = options["rows"] or (32 if bench in ("ragged", "rounds") else 64)
+    about = {key: options[key] for key in ("shape", "dtype", "rows", "prompt", "distinct", "shrink")}
+    print(json.dumps({"bench": bench, "pairs": pairs, **about, **benches[bench](options, pairs)}))
 
 
 if __name__ == "__main__":

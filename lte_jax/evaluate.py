@@ -5,10 +5,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lte_jax.records import Origin, Problem, Prompt
+from lte_jax.records import Origin, Problem, Prompt, Request
 from lte_jax.rollout import EVALUATE
 from lte_jax.session import Session, open_problems, with_prompts
-from lte_jax.slots import Request
 
 
 @dataclass(frozen=True)

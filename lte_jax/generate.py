@@ -10,10 +10,9 @@ from pathlib import Path
 
 from lte_jax.config import Config, ConfigError
 from lte_jax.host.problems import file_hash
-from lte_jax.records import Problem
+from lte_jax.records import Problem, Request
 from lte_jax.rollout import GENERATE
 from lte_jax.session import Session, with_prompts
-from lte_jax.slots import Request
 
 
 def generate(

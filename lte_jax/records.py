@@ -80,6 +80,34 @@ class Prompt:
     ids: tuple[int, ...]
 
 
+@dataclass(frozen=True)
+class Sampling:
+    """How tokens are drawn. `response_budget`: tokens, stop token included."""
+
+    temperature: float
+    top_p: float
+    top_k: int
+    response_budget: int
+
+
+@dataclass(frozen=True)
+class Request:
+    """One response to draw. `key`: seed, stream, step, group, round, index."""
+
+    prompt: Prompt
+    key: tuple[int, int, int, int, int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class Response:
+    """What was drawn for a request: one entry per response token, the stop token included."""
+
+    tokens: Sequence[int]
+    behaviour_logp: Sequence[float]  # log softmax(logits / temperature), no truncation
+    sampled_logp: Sequence[float]  # the same after top-p and top-k
+    truncated: bool  # used the whole response budget without a stop token
+
+
 @dataclass(frozen=True, eq=False)
 class Rollout:
     """One response. `tokens`, `behaviour_logp` and `sampled_logp` have one entry per response token, stop included."""
@@ -88,10 +116,10 @@ class Rollout:
     origin: Origin
     round: int
     index: int  # 0 … within its round
-    tokens: Sequence[int]
-    behaviour_logp: Sequence[float]  # log softmax(logits / temperature), no truncation
-    sampled_logp: Sequence[float]  # the same after top-p and top-k
-    truncated: bool  # used the whole response budget without a stop token
+    tokens: Sequence[int]  # these four as in Response
+    behaviour_logp: Sequence[float]
+    sampled_logp: Sequence[float]
+    truncated: bool
     text: str
     verdict: Verdict | None = None  # None: not yet graded
 

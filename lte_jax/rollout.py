@@ -19,8 +19,20 @@ from lte_jax.device import sampler
 from lte_jax.device.mesh import n_batch_shards, own_mesh, own_view, sampler_shardings
 from lte_jax.device.weights import Architecture
 from lte_jax.meter import DeviceClock, Meter
-from lte_jax.records import Attempt, Group, Origin, Problem, Prompt, Retry, Rollout, Verdict
-from lte_jax.slots import Request, Response, Sampler, Sampling, Slots
+from lte_jax.records import (
+    Attempt,
+    Group,
+    Origin,
+    Problem,
+    Prompt,
+    Request,
+    Response,
+    Retry,
+    Rollout,
+    Sampling,
+    Verdict,
+)
+from lte_jax.slots import Sampler, Slots
 
 # Streams of random keys that never meet.
 TRAIN, EVALUATE, GENERATE = 0, 1, 2

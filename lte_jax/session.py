@@ -13,9 +13,8 @@ from lte_jax.host.problems import ProblemError, load_problems
 from lte_jax.host.prompts import PromptBuilder
 from lte_jax.host.tokenizer import Tokenizer, open_tokenizer
 from lte_jax.host.verify import Verifier, check_gold
-from lte_jax.records import Problem, Prompt
+from lte_jax.records import Problem, Prompt, Sampling
 from lte_jax.rollout import Engine, Judge, device_kind
-from lte_jax.slots import Sampling
 
 
 @dataclass(frozen=True)

@@ -17,37 +17,9 @@ from lte_jax.config import EngineConfig
 from lte_jax.device import sampler
 from lte_jax.device.arrays import Drawn, SamplerState, Starts
 from lte_jax.meter import DeviceClock, Meter
-from lte_jax.records import Prompt
+from lte_jax.records import Request, Response, Sampling
 
 KEY_ROUND = 4  # place of the round in a request's key
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How tokens are drawn. `response_budget`: tokens, stop token included."""
-
-    temperature: float
-    top_p: float
-    top_k: int
-    response_budget: int
-
-
-@dataclass(frozen=True)
-class Request:
-    """One response to draw. `key`: seed, stream, step, group, round, index."""
-
-    prompt: Prompt
-    key: tuple[int, int, int, int, int, int]
-
-
-@dataclass(frozen=True, eq=False)
-class Response:
-    """What was drawn for a request: one entry per response token, the stop token included."""
-
-    tokens: np.ndarray
-    behaviour_logp: np.ndarray
-    sampled_logp: np.ndarray
-    truncated: bool
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,21 @@ import tiny
 
 from lte_jax.config import EngineConfig, ModelConfig
 from lte_jax.device.mesh import own_mesh
-from lte_jax.records import Attempt, FailureMode, Group, Origin, Problem, Prompt, Retry, Status, Verdict
+from lte_jax.records import (
+    Attempt,
+    FailureMode,
+    Group,
+    Origin,
+    Problem,
+    Prompt,
+    Request,
+    Retry,
+    Sampling,
+    Status,
+    Verdict,
+)
 from lte_jax.report.timeline import write_timeline
 from lte_jax.rollout import TRAIN, Engine, Judge, Round
-from lte_jax.slots import Request, Sampling
 
 STOP_IDS = (3, 17, 31)  # of 50: about one token in sixteen ends a response
 LAYOUT = dict(slots=8, chunk=4, overlap=1, prefill_rows=4, length_bucket=16)

@@ -48,7 +48,7 @@ def own_mesh(mesh: Mesh) -> Mesh:
 
 
 def own_view(arrays: dict, shardings: dict) -> dict:
-    """Arrays that lie whole on this process's devices as arrays of its own mesh: the same buffers, nothing is copied."""
+    """Arrays that lie whole on this process's devices as arrays of its own mesh: the same buffers, no copy."""
 
     def view(array, sharding):
         own = [shard.data for shard in array.addressable_shards]

@@ -16,9 +16,8 @@ from lte_jax.config import EngineConfig, ModelConfig
 from lte_jax.device import qwen3
 from lte_jax.device.weights import Architecture
 from lte_jax.hf_config import HfConfig, read_config
-from lte_jax.records import Prompt
+from lte_jax.records import Prompt, Request, Sampling
 from lte_jax.rollout import Engine
-from lte_jax.slots import Request, Sampling
 
 
 def require_torch():

@@ -9,9 +9,8 @@ import tiny
 from lte_jax.boundary import length_bucket
 from lte_jax.config import EngineConfig, ModelConfig
 from lte_jax.device import qwen3, sampler
-from lte_jax.records import Problem, Prompt, Status, Verdict
+from lte_jax.records import Problem, Prompt, Request, Sampling, Status, Verdict
 from lte_jax.rollout import TRAIN, Engine, Judge, Round
-from lte_jax.slots import Request, Sampling
 
 MODEL = ModelConfig(compute_dtype="float32", attention="xla")
 STOP_IDS = (3, 9, 17, 24, 31, 44)  # of 50: about one token in eight ends a response
