@@ -29,8 +29,9 @@ class ModelConfig(Section):
         "bfloat16",
         "type of matmul operands, sums in float32; norms, softmax, logits and master weights are float32 always",
     )
-    attention: Literal["auto", "reference", "xla", "cudnn"] = setting(
-        "auto", "attention implementation for prefill and training; auto: cudnn on GPU with bfloat16, else xla"
+    attention: Literal["auto", "reference", "xla", "cudnn", "splash"] = setting(
+        "auto",
+        "attention implementation for prefill and training; auto: splash on TPU, cudnn on GPU with bfloat16, else xla",
     )
     scan_layers: bool = setting(True, "scan over layers in training (fast compile); false unrolls (faster on CPU)")
     remat: Literal["none", "dots", "full"] = setting(

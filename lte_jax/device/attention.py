@@ -8,30 +8,84 @@ import math
 
 import jax
 import jax.numpy as jnp
+from jax.experimental.pallas.ops.tpu import splash_attention as splash
+from jax.sharding import Mesh, PartitionSpec
 
 
-def causal_attention(q_BTNH, k_BTKH, v_BTKH, impl: str = "auto"):
-    """Causal grouped-query attention -> [B, T, N, H]. `impl`: auto, reference, xla or cudnn.
+def causal_attention(q_BTNH, k_BTKH, v_BTKH, impl: str = "auto", mesh: Mesh | None = None):
+    """Causal grouped-query attention -> [B, T, N, H]. `impl`: auto, reference, xla, cudnn or splash.
 
-    Raises ValueError where cudnn is asked for off GPU or in float32: it has neither.
+    `mesh`: what it runs on, rows over data and fsdp, heads over tensor; None: one device of the default backend. Raises
+    ValueError where an implementation is asked for that cannot run there.
     """
-    impl = resolve(impl, q_BTNH.dtype)
+    platform = mesh.devices.flat[0].platform if mesh else jax.default_backend()
+    impl = resolve(impl, q_BTNH.dtype, platform)
     if impl == "reference":
         return _reference(q_BTNH, k_BTKH, v_BTKH)
+    if impl == "splash":
+        return _splash(q_BTNH, k_BTKH, v_BTKH, mesh, interpret=platform != "tpu")
     return jax.nn.dot_product_attention(q_BTNH, k_BTKH, v_BTKH, is_causal=True, implementation=impl)
 
 
-def resolve(impl: str, dtype) -> str:
-    """The implementation that `auto` means here; refuses one that cannot run."""
-    on_gpu, is_half = jax.default_backend() == "gpu", jnp.dtype(dtype).itemsize == 2
+def resolve(impl: str, dtype, platform: str) -> str:
+    """The implementation that `auto` means there; refuses one that cannot run."""
+    is_half = jnp.dtype(dtype).itemsize == 2
     if impl == "auto":
-        return "cudnn" if on_gpu and is_half else "xla"
-    if impl == "cudnn" and not (on_gpu and is_half):
+        if platform == "tpu":
+            return "splash"
+        return "cudnn" if platform in ("gpu", "cuda") and is_half else "xla"
+    if impl == "cudnn" and not (platform in ("gpu", "cuda") and is_half):
         raise ValueError(
-            f"model.attention=cudnn needs a GPU and bfloat16; this is {jax.default_backend()} with "
-            f"{jnp.dtype(dtype).name}: use auto or xla"
+            f"model.attention=cudnn needs a GPU and bfloat16; this is {platform} with {jnp.dtype(dtype).name}: "
+            "use auto or xla"
         )
+    if impl == "splash" and platform in ("gpu", "cuda"):
+        raise ValueError(f"model.attention=splash is a TPU kernel; this is {platform}: use auto, cudnn or xla")
     return impl
+
+
+def _splash(q_BTNH, k_BTKH, v_BTKH, mesh: Mesh | None, interpret: bool):
+    """The TPU kernel that never holds a row's scores (jax.experimental.pallas); interpreted on a CPU, for tests.
+
+    The partitioner cannot split a kernel, so each device runs it on its own rows and heads.
+    """
+    n_rows, n_columns, n_heads, d_head = q_BTNH.shape
+    padding = -n_columns % 128
+    block = next(size for size in (512, 256, 128) if (n_columns + padding) % size == 0)
+
+    def local(q_BTNH, k_BTKH, v_BTKH):
+        n_kv = k_BTKH.shape[2]
+        per_kv = q_BTNH.shape[2] // n_kv
+        mask = splash.MultiHeadMask([splash.CausalMask((n_columns + padding,) * 2)] * per_kv)
+        kernel = splash.make_splash_mqa_single_device(
+            mask,
+            block_sizes=splash.BlockSizes(
+                block_q=block,
+                block_kv=block,
+                block_kv_compute=block,
+                block_q_dkv=block,
+                block_kv_dkv=block,
+                block_kv_dkv_compute=block,
+                block_q_dq=block,
+                block_kv_dq=block,
+            ),
+            interpret=interpret,
+        )
+
+        def heads_first(x_BTNH):
+            return jnp.pad(x_BTNH, ((0, 0), (0, padding), (0, 0), (0, 0))).swapaxes(1, 2)
+
+        scaled = heads_first((q_BTNH.astype(jnp.float32) / math.sqrt(d_head)).astype(q_BTNH.dtype))
+        grouped = scaled.reshape(-1, n_kv, per_kv, *scaled.shape[2:])
+        out = jax.vmap(jax.vmap(kernel))(grouped, heads_first(k_BTKH), heads_first(v_BTKH))
+        return out.reshape(scaled.shape).swapaxes(1, 2)[:, :n_columns]
+
+    if mesh is None:
+        return local(q_BTNH, k_BTKH, v_BTKH)
+    spec = PartitionSpec(("data", "fsdp"), None, "tensor")
+    return jax.shard_map(local, mesh=mesh, in_specs=(spec,) * 3, out_specs=spec, check_vma=False)(
+        q_BTNH, k_BTKH, v_BTKH
+    )
 
 
 def _reference(q_BTNH, k_BTKH, v_BTKH):

@@ -84,7 +84,7 @@ class Qwen3(nnx.Module):
         tokens_BT,
         *,
         dtype,
-        attention="auto",
+        attend=causal_attention,
         scan=True,
         remat="none",
         constrain=lambda x_BTD: x_BTD,
@@ -92,14 +92,15 @@ class Qwen3(nnx.Module):
     ):
         """Final hidden states [B, T, D] of right-padded rows.
 
-        `constrain` pins the sharding of activations, `constrain_table` that of the embedding while rows are looked up.
+        `attend`: causal_attention with its implementation and mesh. `constrain` pins the sharding of activations,
+        `constrain_table` that of the embedding while rows are looked up.
         """
         x_BTD = constrain(constrain_table(self.embed[...].astype(dtype))[tokens_BT])
         angle_BTH = rope_angle(jnp.arange(tokens_BT.shape[1])[None], self.arch)
 
         def block(x_BTD, layer):
             q, k, v = layer.project(x_BTD, angle_BTH)
-            return constrain(layer.finish(x_BTD, causal_attention(q, k, v, attention))), None
+            return constrain(layer.finish(x_BTD, attend(q, k, v))), None
 
         if remat != "none":
             block = jax.checkpoint(block, policy=REMAT[remat], prevent_cse=not scan)
@@ -110,7 +111,7 @@ class Qwen3(nnx.Module):
                 x_BTD, _ = block(x_BTD, jax.tree.map(lambda stacked: stacked[index], self.layers))
         return rms_norm(x_BTD, self.final_norm[...], self.arch.rms_eps)
 
-    def prefix(self, tokens_BT, *, dtype, attention="auto") -> list[LayerCache]:
+    def prefix(self, tokens_BT, *, dtype, attend=causal_attention) -> list[LayerCache]:
         """Keys and values of right-padded prompts, for unstacked layers; no logits."""
         x_BTD = self.embed[...].astype(dtype)[tokens_BT]
         angle_BTH = rope_angle(jnp.arange(tokens_BT.shape[1])[None], self.arch)
@@ -118,7 +119,7 @@ class Qwen3(nnx.Module):
         for layer in self.layers:
             q, k, v = layer.project(x_BTD, angle_BTH)
             cache.append(LayerCache(k.swapaxes(1, 2), v.swapaxes(1, 2)))
-            x_BTD = layer.finish(x_BTD, causal_attention(q, k, v, attention))
+            x_BTD = layer.finish(x_BTD, attend(q, k, v))
         return cache
 
     def decode(self, token_B, position_B, cache, *, dtype):

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from lte_jax.device import mesh, qwen3
 from lte_jax.device.arrays import Drawn, SamplerState, Starts
+from lte_jax.device.attention import causal_attention
 from lte_jax.device.weights import Architecture
 
 # seed, stream, step, group, round, index: what a request's random key is folded from
@@ -53,7 +54,8 @@ def prefill(params: dict, tokens_PT, spec: SamplerSpec) -> list[qwen3.LayerCache
     """Keys and values of right-padded prompts, one row each."""
     model = qwen3.bind(spec.arch, params, stacked=False)
     tokens_PT = jax.lax.with_sharding_constraint(tokens_PT, mesh.batch_sharding(spec.mesh))
-    prefix = model.prefix(tokens_PT, dtype=jnp.dtype(spec.dtype), attention=spec.attention)
+    attend = partial(causal_attention, impl=spec.attention, mesh=spec.mesh)
+    prefix = model.prefix(tokens_PT, dtype=jnp.dtype(spec.dtype), attend=attend)
     return jax.lax.with_sharding_constraint(prefix, mesh.cache_sharding(spec.mesh))
 
 

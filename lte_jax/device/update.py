@@ -14,6 +14,7 @@ import optax
 from lte_jax.config import LossConfig, ModelConfig, OptimConfig
 from lte_jax.device import loss, mesh, qwen3, weights
 from lte_jax.device.arrays import MAXIMA, Microbatch, Tally, TrainState
+from lte_jax.device.attention import causal_attention
 from lte_jax.device.logprob import token_logp
 from lte_jax.device.weights import Architecture
 
@@ -96,7 +97,7 @@ def policy_logp(params: dict, tokens_BT, temperature, spec: UpdateSpec):
     hidden_BTD = model(
         tokens_BT,
         dtype=jnp.dtype(spec.model.compute_dtype),
-        attention=spec.model.attention,
+        attend=partial(causal_attention, impl=spec.model.attention, mesh=spec.mesh),
         scan=spec.model.scan_layers,
         remat=spec.model.remat,
         constrain=lambda x_BTD: jax.lax.with_sharding_constraint(x_BTD, batch),

@@ -1,10 +1,13 @@
 """Every attention implementation equals the reference, cached decoding equals whole sequences, nothing looks ahead."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
+from jax.sharding import NamedSharding, PartitionSpec
 
 from lte_jax.device import qwen3
 from lte_jax.device.attention import cached_attention, causal_attention, resolve
@@ -29,7 +32,7 @@ def by_hand(q_BTNH, k_BTKH, v_BTKH):
     return out
 
 
-@pytest.mark.parametrize("impl", ["reference", "xla", "auto"])
+@pytest.mark.parametrize("impl", ["reference", "xla", "auto", "splash"])
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("bfloat16", 3e-2)])
 def test_every_implementation_equals_one_query_at_a_time(impl, dtype, tolerance):
     q, k, v = heads(dtype)
@@ -38,13 +41,25 @@ def test_every_implementation_equals_one_query_at_a_time(impl, dtype, tolerance)
     np.testing.assert_allclose(np.float32(ours), by_hand(q, k, v), atol=tolerance, rtol=tolerance)
 
 
-def test_gradients_equal_the_references():
+@pytest.mark.parametrize("impl", ["xla", "splash"])
+def test_gradients_equal_the_references(impl):
     def gradient(impl):
         value = lambda *qkv: jnp.cos(3 * causal_attention(*qkv, impl)).sum()  # noqa: E731
         return jax.jit(jax.grad(value, argnums=(0, 1, 2)))(*heads())
 
-    for ours, reference in zip(gradient("xla"), gradient("reference"), strict=True):
+    for ours, reference in zip(gradient(impl), gradient("reference"), strict=True):
         np.testing.assert_allclose(ours, reference, atol=1e-5)
+
+
+def test_splash_runs_on_each_devices_own_rows_and_heads():
+    q, k, v = (np.concatenate([x, x[:1]]) for x in heads())
+    mesh = tiny.mesh(1, 4, 2)
+    sharding = NamedSharding(mesh, PartitionSpec(("data", "fsdp"), None, "tensor"))
+    spread = [jax.device_put(x, sharding) for x in (q, k, v)]
+    run = jax.jit(partial(causal_attention, impl="splash", mesh=mesh))
+    np.testing.assert_allclose(run(*spread)[:B], by_hand(q[:B], k[:B], v[:B]), atol=1e-5)
+    text = run.lower(*spread).compile().as_text()
+    assert not [name for name in ("all-gather", "all-reduce", "all-to-all", "collective-permute") if f"{name}(" in text]
 
 
 def test_cached_attention_is_the_causal_row_of_each_length_whatever_lies_behind():
@@ -67,7 +82,7 @@ def test_no_logit_depends_on_a_later_token(impl, scan):
     @jax.jacrev
     def d_score_TVD(embed_VD):
         model = qwen3.bind(tiny.UNTIED, {**params, "embed": embed_VD})
-        hidden_BTD = model(tokens_BT, dtype=jnp.float32, attention=impl, scan=scan)
+        hidden_BTD = model(tokens_BT, dtype=jnp.float32, attend=partial(causal_attention, impl=impl), scan=scan)
         weight_V = jnp.cos(jnp.arange(tiny.UNTIED.vocab_size, dtype=jnp.float32))
         return qwen3.logits(hidden_BTD, model.head_VD)[0] @ weight_V
 
@@ -81,10 +96,20 @@ def test_cudnn_off_gpu_is_refused_with_what_to_use(dtype):
         causal_attention(*heads(dtype), "cudnn")
 
 
-def test_auto_means_cudnn_on_a_gpu_in_bfloat16_only(monkeypatch):
-    assert resolve("auto", jnp.bfloat16) == "xla"
-    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    assert resolve("auto", jnp.bfloat16) == "cudnn"
-    assert resolve("auto", jnp.float32) == "xla"
-    with pytest.raises(ValueError, match="gpu with float32"):
-        resolve("cudnn", jnp.float32)
+@pytest.mark.parametrize(
+    ("platform", "dtype", "meant"),
+    [
+        ("cpu", "bfloat16", "xla"),
+        ("gpu", "bfloat16", "cudnn"),
+        ("gpu", "float32", "xla"),
+        ("tpu", "bfloat16", "splash"),
+    ],
+)
+def test_auto_goes_by_platform_and_type(platform, dtype, meant):
+    assert resolve("auto", dtype, platform) == meant
+
+
+@pytest.mark.parametrize(("impl", "platform"), [("cudnn", "tpu"), ("splash", "gpu")])
+def test_a_kernel_of_another_platform_is_refused(impl, platform):
+    with pytest.raises(ValueError, match=f"attention={impl} .*; this is {platform}.*: use auto"):
+        resolve(impl, jnp.bfloat16, platform)

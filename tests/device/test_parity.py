@@ -14,6 +14,7 @@ from safetensors.numpy import load_file
 from lte_jax import convert
 from lte_jax.config import EngineConfig, ModelConfig
 from lte_jax.device import qwen3
+from lte_jax.device.attention import causal_attention
 from lte_jax.device.weights import Architecture
 from lte_jax.hf_config import HfConfig, read_config
 from lte_jax.records import Prompt, Request, Sampling
@@ -95,7 +96,7 @@ def reference_logits(model, tokens_BT):
 @partial(jax.jit, static_argnames="arch")
 def our_logits(params, tokens_BT, arch):
     model = qwen3.bind(arch, params)
-    hidden_BTD = model(tokens_BT, dtype=np.float32, attention="reference")
+    hidden_BTD = model(tokens_BT, dtype=np.float32, attend=partial(causal_attention, impl="reference"))
     return qwen3.logits(hidden_BTD, model.head_VD)
 
 

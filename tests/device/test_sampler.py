@@ -1,5 +1,7 @@
 """What the sampler draws and records: the scorer's log-probs, whatever the layout, from keys that never meet."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +11,7 @@ import tiny
 from lte_jax.boundary import length_bucket
 from lte_jax.config import EngineConfig, ModelConfig
 from lte_jax.device import qwen3, sampler
+from lte_jax.device.attention import causal_attention
 from lte_jax.records import Problem, Prompt, Request, Sampling, Status, Verdict
 from lte_jax.rollout import TRAIN, Engine, Judge, Round
 
@@ -49,7 +52,7 @@ def draw(made: Engine, requests=REQUESTS, sampling=SAMPLING) -> list:
 @jax.jit
 def full_forward(params, tokens_BT, temperature):
     model = qwen3.bind(tiny.ARCH, params)
-    hidden_BTD = model(tokens_BT, dtype=jnp.float32, attention="reference", scan=False)
+    hidden_BTD = model(tokens_BT, dtype=jnp.float32, attend=partial(causal_attention, impl="reference"), scan=False)
     return jax.nn.log_softmax(qwen3.logits(hidden_BTD, model.head_VD) / temperature)
 
 
