@@ -25,7 +25,9 @@ def open_benchmarks(session: Session, say: Callable[[str], None] = print) -> lis
     """The files of `eval.benchmarks`, cut to `eval.limit` problems."""
     config, benchmarks = session.config.eval, []
     for entry in config.benchmarks:
-        problems = tuple(with_prompts(session, open_problems(entry.path, say)[: config.limit or None]))
+        problems = tuple(
+            with_prompts(session, open_problems(entry.path, session.verifier, say)[: config.limit or None])
+        )
         name = entry.name or Path(entry.path).stem
         benchmarks.append(Benchmark(name, problems, entry.samples or config.samples, entry.k or config.k))
     names = [benchmark.name for benchmark in benchmarks]

@@ -12,7 +12,7 @@ from lte_jax.device.mesh import make_mesh
 from lte_jax.host.problems import ProblemError, load_problems
 from lte_jax.host.prompts import PromptBuilder
 from lte_jax.host.tokenizer import Tokenizer, open_tokenizer
-from lte_jax.host.verify import Verifier, check_gold
+from lte_jax.host.verify import Verifier
 from lte_jax.records import Problem, Prompt
 from lte_jax.rollout import Engine, Judge, device_kind
 from lte_jax.slots import Sampling
@@ -62,10 +62,10 @@ def open_session(config: Config, verifier: Verifier, say: Callable[[str], None] 
     return Session(config, mesh, model, tokenizer, PromptBuilder(config.prompt, tokenizer), engine, judge, verifier)
 
 
-def open_problems(path: str | Path, say: Callable[[str], None] = print) -> list[Problem]:
+def open_problems(path: str | Path, verifier: Verifier, say: Callable[[str], None] = print) -> list[Problem]:
     """Loads problems and refuses references that the verifier cannot read, each with its reason."""
     problems = load_problems(path)
-    bad = [f"{p.id} ({reason})" for p in problems if (reason := check_gold(p.answer))]
+    bad = [f"{p.id} ({reason})" for p in problems if (reason := verifier.check_gold(p.answer))]
     if bad:
         raise ProblemError(f"{path}: the verifier cannot read {len(bad)} answers: {'; '.join(bad[:5])}")
     say(f"problems: {path}, {len(problems)} rows")

@@ -43,7 +43,7 @@ def train(config: Config, run: str | Path, verifier: Verifier, live: Live) -> di
             "sample.top_p or top_k cuts the distribution: tokens of negative advantage are clipped from the start"
         )
     session = open_session(config, verifier, live.say)
-    problems = with_prompts(session, open_problems(config.data.train, live.say))
+    problems = with_prompts(session, open_problems(config.data.train, verifier, live.say))
     if config.explore.strategy == "lte":
         check_hints(session, [problem for problem, _ in problems])
     benchmarks = open_benchmarks(session, live.say) if config.eval.every else []
@@ -229,7 +229,14 @@ def _recorded(run: Path, step: int) -> tuple[dict[tuple[str, str, bool], Verdict
     verdicts, lists = {}, {}
     for group in read_rollouts(run, from_step=step):
         for row in [*group["rollouts"], *(r for attempt in group["attempts"] for r in attempt["rollouts"])]:
-            verdict = Verdict(row["correct"], Status(row["status"]), group["answer"], row["extracted"], row["rule"])
+            verdict = Verdict(
+                row["correct"],
+                Status(row["status"]),
+                group["answer"],
+                row["extracted"],
+                row["rule"],
+                shaped=row["reward"],
+            )
             verdicts[group["answer"], row["response"], row["truncated"]] = verdict
         for n_before, attempt in enumerate(group["attempts"]):
             lists[group["step"], group["group"], n_before] = tuple(attempt["listed"])

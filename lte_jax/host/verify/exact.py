@@ -7,7 +7,7 @@ Undecided where it cannot.
 from fractions import Fraction
 from math import comb, factorial, isqrt
 
-from lte_jax.host.verify.conventions import MAX_BITS, MAX_FACTORIAL
+from lte_jax.host.verify.limits import MAX_BITS, MAX_FACTORIAL
 from lte_jax.host.verify.syntax import Node, TooLarge, Undecided, contains
 
 
