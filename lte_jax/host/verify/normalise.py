@@ -35,7 +35,7 @@ _SPACES = re.compile(
     r"(?<!\\)\\(?:[!,;:> ]|(?:q?quad|displaystyle|textstyle|scriptstyle|limits|[bB]ig+[lr]?)(?![a-z])"
     r"|(?:left|right)(?![a-z])\.?|h?phantom\{[^{}]*\}|tag\{[^{}]*\}|hspace\{[^{}]*\}"
     r"|(?:text)?color\{[A-Za-z]*\}|(?:underline|boxed|fbox|mathbf|boldsymbol|bm|bold|mathcal|vec)(?![a-z])"
-    r"|mathrm\{~?\}|pounds(?![a-z])|euro(?![a-z]))|~"
+    r"|mathrm\{~?\}|checkmark(?![a-z])|(?:black)?square(?![a-z])|qed(?![a-z])|pounds(?![a-z])|euro(?![a-z]))|~"
 )
 _LATEX = [
     (re.compile(r"\\(?:[dtc]|nice|s|x|flat)frac(?![a-z])"), r"\\frac"),
@@ -45,7 +45,8 @@ _LATEX = [
     (re.compile(r"\\(?:mathrm|operatorname)\s*\{\s*([ei])\s*\}"), r"\1 "),
     (re.compile(_TEXTS), r"\\text"),
     (re.compile(r"\\text\s*\{\s*(a?r?c?(?:sin|cos|tan)h?|cot|sec|csc|ln|log|exp|cis|gcd|lcm|max|min)\s*\}"), r"\\\1 "),
-    (re.compile(r"\\text\s*\{\s*([-+]?[0-9.,/]+)\s*\}"), r" \1 "),
+    (re.compile(r"\\text\s*\{\s*([-+]?[0-9][^{}]*|[A-Z](?:(?:\s*,\s*|\s+and\s+|\s+or\s+)[A-Z])+)\}"), r" \1 "),
+    (re.compile(r"\{:\}"), ":"),
     (re.compile(r"\\frac\s*\{\s*\\text\s*\{([^{}]*)\}\s*\}\s*\{\s*\\text\s*\{([^{}]*)\}\s*\}"), r"\\text{\1/\2}"),
     (re.compile(r"\\(?:leqslant|leq|leqq)(?![a-z])"), r"\\le"),
     (re.compile(r"\\(?:geqslant|geq|geqq)(?![a-z])"), r"\\ge"),
@@ -71,6 +72,7 @@ _PLAIN = [
     (re.compile(r"\*\*|`|\""), ""),
     (re.compile(r"(?<=[0-9])\s*degrees?\b"), r"\\degree "),
     (re.compile(r"(?<=[0-9}])\s*percent\b"), "%"),
+    (re.compile(r"\(?(?:\\text\s*\{)?[\s(]*\\?[pb]?mod(?:[\s{(}]|\\text\s*\{)*([0-9]+)[\s)}]*"), r"\\text{mod \1}"),
     (re.compile(r"\bUSD\b|^\s*Rs\.?(?=\s*[0-9])"), ""),
     (re.compile(r"(?<=[\])])\s*U\s*(?=[\[(])"), r"\\cup "),
     (re.compile(r"\b(?:np|math|numpy|sympy)\.(?=[a-z])"), ""),
@@ -84,6 +86,7 @@ _PLAIN = [
     (re.compile(r"(?<![\w:.])([0-9]{1,2})\s*(?:\\text\s*\{\s*)?([aApP])\.?\s?[mM]\b\.?\s*\}?"), r"\1:00\\text{\2m}"),
     (re.compile(r"(?<=:[0-9]{2})\s*(?:\\text\s*\{\s*)?([aApP])\.?\s?[mM]?\b\.*\s*\}?"), r"\\text{\1m}"),
     (re.compile(r"(?<=[0-9])\s*(?:\\text\s*\{\s*to\s*\}|\bto\b)\s*(?=[0-9])"), ":"),
+    (re.compile(r"\A\s*\\text\s*\{\s*(?i:(?:the )?(?:final )?answer(?: is)?\s*:?|option|choice)\s+([^{}]*)\}"), r"\1"),
     (re.compile(r"\A\s*(?:[Oo]ption|[Cc]hoice|[Aa]nswer)\s*:?\s+(?=\(?[A-J]\b)"), ""),
     (re.compile(r"\A\s*(?:approximately|approx\.?|about|roughly|exactly)\s+"), ""),
     (re.compile(rf"\A\s*((?![^=]{{0,200}}{_OF_A_QUESTION})(?:[A-Za-z]+\s+){{0,4}}(?!sqrt|sin|cos|tan|log|exp|arc)(?=[A-Za-z]*[aeiouAEIOU])[A-Za-z]{{4,}}"
@@ -103,6 +106,8 @@ _SHORT_UNIT = re.compile(r"(?<=[0-9])\s+([mgshLNJWVKAC](?:/[smh])?(?:\s*\^\s*\{?
 _NOT_A_UNIT = re.compile(
     r"\b(?:or|and|pi|sqrt|sin|cos|tan|ln|log|exp|e|i|x|y|is|to|union|mod|not|over|if|inf|infinity)\b"
 )
+_LONE_ARGUMENT = re.compile(r"([_^])\{(\w)\}(?!\w)")
+_LETTERED = re.compile(r"\(?[A-J][).:]\s")  # (B) an ellipse
 _LOOSE_SPACE = re.compile(r"\s+(?![A-Za-z0-9])|(?<![A-Za-z0-9])\s+")
 
 
@@ -113,6 +118,8 @@ def _ascii_digit(char: str) -> str:
 
 def _mark_unit(text: str) -> str:
     """Plain words behind a number become a \\text unit, which the parser may drop."""
+    if _LETTERED.match(text):
+        return text
     for pattern in (_WORD_UNIT, _GLUED_UNIT, _SHORT_UNIT):
         match = pattern.search(text[-60:])
         if match and not _NOT_A_UNIT.search(match.group(1)):
@@ -167,5 +174,5 @@ def _unwrapped(text: str) -> str:
 
 
 def squeeze(text: str) -> str:
-    """The text without spaces that cannot matter; `1 1/2` keeps its own."""
-    return _LOOSE_SPACE.sub("", text)
+    """The text without spaces and braces that cannot matter: x^{2} is x^2, but `1 1/2` keeps its space."""
+    return _LOOSE_SPACE.sub("", _LONE_ARGUMENT.sub(r"\1\2", text))

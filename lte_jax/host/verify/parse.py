@@ -19,6 +19,7 @@ from lte_jax.host.verify.tokens import Token, tokenise
 from lte_jax.host.verify.words import meaning, plain_words
 
 _RELATIONS = {"=": "=", "<": "<", ">": ">", "le": "<=", "ge": ">=", "ne": "!=", "lt": "<", "gt": ">", "equiv": "="}
+_HEDGES = frozenset({"or", "and", "to", "not", "but", "more", "less", "at", "if", "unless", "except"})
 _SEPARATORS = (",", ";", "or", "and", "vee", "lor", "wedge", "land")
 
 
@@ -164,6 +165,8 @@ class Parser:
         while True:
             if self.stream.next.kind == "text":
                 words.append(self.stream.take().text.strip(" ~,."))
+                if words[0].partition(" ")[0] in _HEDGES:
+                    raise Unreadable(f"a number {words[0]!r} is none")
             elif self.stream.accept("^"):
                 words.append("^" + self.stream.raw_group())
             elif words and (mark := self.stream.accept("/", "cdot", "times")):
@@ -291,6 +294,8 @@ def negate(term: Node) -> Node:
 
 def scale(left: Node, right: Node) -> Node:
     """A product; one factor may be a matrix, which is multiplied entry by entry."""
+    if right.op in ("pct", "deg") and left.scalar:
+        return Node(right.op, (scale(left, right.args[0]),))  # the sign stands behind the whole product
     if left.scalar and right.scalar:
         return Node("mul", (*left.args, right) if left.op == "mul" else (left, right))
     matrix, factor = (left, right) if left.op == "matrix" else (right, left)
@@ -304,6 +309,8 @@ def _quotient(top: Node, bottom: Node) -> Node:
         raise Unreadable("a division by something that is not a number")
     if top.op == "matrix":
         return Node("matrix", tuple(Node("div", (part, bottom)) for part in top.args), top.value)
+    if bottom.op in ("pct", "deg"):
+        return Node(bottom.op, (_quotient(top, bottom.args[0]),))  # 1/2 % is half a percent
     return Node("div", (scalar(top), bottom))
 
 

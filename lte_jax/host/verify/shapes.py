@@ -186,8 +186,10 @@ def interval(node: Node) -> Node:
     if len(sides) == 2:
         if not is_name(sides[0]) and is_name(sides[1]):
             sides, relations = sides[::-1], (_FLIPPED[relations[0]],)
-        if is_name(sides[0]) and sides[0].op != "mul":
+        if is_name(sides[0]) and sides[0].op not in ("mul", "fn"):
             return _half_line(relations[0], sides[1])
+        if sides[0].op == "fn" and sides[0].value == "abs" and sides[0].args[0].op == "sym" and not symbols(sides[1]):
+            return _around_zero(relations[0], sides[1])
         return _descending(node)
     if len(sides) == 3 and is_name(sides[1]):
         if relations[0] in (">", ">="):
@@ -203,6 +205,17 @@ def _descending(node: Node) -> Node:
     if node.value[0] in ("<", "<="):
         return Node("rel", node.args[::-1], (_FLIPPED[node.value[0]],))
     return node
+
+
+def _around_zero(relation: str, end: Node) -> Node:
+    """|x| < 2 as (-2, 2); |x| > 2 as the union of two rays."""
+    below = Node("neg", (end,))
+    if relation in ("<", "<="):
+        return Node("tuple", (below, end), "[]" if relation == "<=" else "()")
+    if relation == "!=":
+        return without(REALS, (below, end))
+    rays = _half_line("<=" if relation == ">=" else "<", below), _half_line(relation, end)
+    return Node("union", rays)
 
 
 def _half_line(relation: str, end: Node) -> Node:

@@ -16,6 +16,8 @@ _POWERS = {"square": "2", "sq": "2", "squared": "2", "cubic": "3", "cubed": "3"}
 
 def canonical(unit: str) -> tuple[tuple[str, int], ...] | None:
     """((unit, power), …) of known units, `m/s` or `miles per hour` included; None where one is not known."""
+    if unit.startswith("mod "):
+        return ((unit, 1),)
     words = re.findall(r"[a-z]+|\^\{?-?[0-9]+\}?|/", unit.casefold())
     powers: dict[str, int] = {}
     last, sign, factor = "", 1, 1

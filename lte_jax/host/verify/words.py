@@ -55,7 +55,7 @@ def plain_words(text: str) -> Node | None:
     content = match.group(1).strip()
     in_text = text.startswith("\\text")
     is_name = content in FUNCTIONS or content in GREEK or content in WORDS or content in ("dx", "dy", "dt")
-    is_short = len(content) <= 2 or (len(content) == 3 and not content.isalpha())
+    is_short = (len(content) <= 2 and content.casefold() != "no") or (len(content) == 3 and not content.isalpha())
     if not in_text and (is_name or is_short or _STARTS_WITH_FUNCTION.match(content)):
         return None
     if _single_letters(content):
