@@ -24,7 +24,7 @@ from lte_jax.records import Status
 PIECES = (
     r"\frac \sqrt { } ( ) [ ] , = < \le \cup \infty \pi e i x y n 1 10 0.5 1e5 007 + - * / ^ _ ! % \circ \pm \sin \log "
     r"\text{cm} \text{or} \{ \} | \lfloor \rfloor \binom \begin{pmatrix} \end{pmatrix} \begin{cases} \end{cases} \\ & "
-    r"or in \overline{3} _8 _{16} \boxed{ $ \( \) ' : ; é ² ٣ \left \right ... \ldots \mid \setminus \mathbb{R} \approx "
+    r"or in \overline{3} _8 \boxed{ $ \( \) ' : ; é ² ٣ \left \right ... \ldots \mid \setminus \mathbb{R} \approx "
     r"\pmod{7} million th p.m. (A) B) \operatorname{cis} \over \choose \color{red} ** ` ] [ \vec \angle AB Area log2( "
     r"and \emptyset \text{ no } \, \! {, } ~ \displaystyle \begin{aligned} \end{aligned} \equiv \ne |x| \sqrt[3]{ \% \$"
 ).split()

@@ -29,6 +29,34 @@ FOUND = [
     ("we get -5", "last_number", "-5"),
     ("thus $y = 3$ and done", "last_formula", "y = 3"),
     (r"<think>\boxed{3}</think> so it is 4", "last_number", "4"),
+    (r"\boxed 5", "box", "5"),
+    ("\x08oxed{5}", "box", "5"),  # JSON has eaten the backslash
+    ("boxed{7}", "box", "7"),
+    ("The answer is: **42**.", "marker", "42"),
+    ("**Answer:** 42", "marker", "42"),
+    ("Final Answer: The final answer is $42$. I hope it is correct.", "marker", "42"),
+    ("The answer would be 5.", "marker", "5"),
+    ("Hence the answer equals 7.", "marker", "7"),
+    ("The answer, therefore, is 9.", "marker", "9"),
+    ("so the answer is that there are 5 ways.", "marker", "5"),
+    ("The answer is $x=1$ or $x=2$.", "marker", "x=1, x=2"),
+    ("The answer is x < 5.", "marker", "x < 5"),
+    ("the answer is 3 (since 1+2=3).", "marker", "3"),
+    ("答案是 5。", "marker", "5"),
+    ("bla bla 5+3=8\n#### 8", "marker", "8"),
+    ("x = 5", "whole", "x = 5"),
+    ("sqrt(2)", "whole", "sqrt(2)"),
+    (r"\frac{1}{2}", "whole", r"\frac{1}{2}"),
+    ("2*x+1", "whole", "2*x+1"),
+    ("(C)", "whole", "(C)"),
+    ("Evelyn", "whole", "Evelyn"),
+    ("So the value is sqrt(2).", "last_number", "sqrt(2)"),
+    ("so we obtain x + 1 = 2*y + 3.", "last_number", "2*y + 3"),
+    ("thus the point is (1, 2).", "last_number", "(1, 2)"),
+    ("He pays $18.90 per day.", "last_number", "$18.90"),
+    ("the polynomial is x^2 + 3x + 2.", "last_number", "x^2 + 3x + 2"),
+    ("Thus (B) is correct.", "last_choice", "B"),
+    (r"We pick \textbf{(E)}", "last_choice", "E"),
 ]
 
 
@@ -62,6 +90,24 @@ def test_boxes_are_joined_only_for_a_gold_that_is_a_list():
     assert not grade("(2,1)", response).correct
     assert not grade("1,2", r"\boxed{2}, \boxed{1}, \boxed{3}").correct
     assert grade(r"1 \pm 2", r"\boxed{-1} and \boxed{3}").correct
+
+
+def test_the_formulas_of_the_last_sentence_are_joined_only_for_a_gold_that_is_a_list():
+    response = "There are two roots. Therefore $x=1$ and $x=2$."
+    assert grade("1,2", response).correct and grade("1,2", response).rule == "last_formulas"
+    assert grade("2", response).extracted == "x=2"
+    assert not grade("1", response).correct
+
+
+def test_a_number_inside_an_expression_is_not_the_answer():
+    for response in (
+        "The value is sqrt(2).",
+        "It equals 3/2.",
+        r"We get \frac{7}{2}.",
+        "the point (1, 2)",
+        "x^2 = 2*y",
+    ):
+        assert not grade("2", response).correct, response
 
 
 def test_unbalanced_and_nested_boxes_take_linear_time():

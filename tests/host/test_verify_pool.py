@@ -21,6 +21,8 @@ def target(task):
     if task == "hang":
         while True:
             pass
+    if task in ("nap", "long nap"):
+        time.sleep(0.25 if task == "nap" else 2)
     if task == "die":
         os._exit(3)
     if task == "leave a trace and die":
@@ -133,6 +135,68 @@ def test_it_works_off_the_main_thread_and_from_several(make_pool):
     for thread in threads:
         thread.join()
     assert all(values == list(range(offset, offset + 20)) for offset, values in results.items())
+
+
+def test_a_slow_batch_of_one_caller_does_not_hold_another_up(make_pool):
+    pool = make_pool(workers=1, timeout_s=30.0)
+    run(pool, [0], 30)
+    slow = threading.Thread(target=run, args=(pool, ["nap"] * 12, 30))  # 12 x 0.25 s
+    slow.start()
+    time.sleep(0.1)
+    start = time.monotonic()
+    assert [outcome.value for outcome in run(pool, [1], 30)] == [1]
+    assert time.monotonic() - start < 1.0
+    assert slow.is_alive()
+    slow.join()
+
+
+def test_an_exact_question_waits_for_no_worker(verifier):
+    hard = [(r"\sqrt{2}+x", rf"\boxed{{\sqrt{{2}}+{n} x+\sin x}}", False) for n in range(2, 200)]
+    busy = threading.Thread(target=verifier.grade_many, args=(hard,))
+    busy.start()
+    waits = []
+    while busy.is_alive() and len(waits) < 50:
+        start = time.monotonic()
+        assert verifier.same_answer([("1/2", "0.5"), ("3", "4")]) == [True, False]
+        waits.append(time.monotonic() - start)
+    busy.join()
+    assert sorted(waits)[len(waits) // 2] < 0.05
+
+
+def test_a_callers_deadline_counts_while_it_waits_for_its_turn(make_pool):
+    pool = make_pool(workers=1, timeout_s=30.0)
+    run(pool, [0], 30)
+    slow = threading.Thread(target=run, args=(pool, ["long nap"], 30))
+    slow.start()
+    time.sleep(0.1)
+    start = time.monotonic()
+    assert run(pool, [1], 0.3)[0].failure is Status.TIMEOUT
+    assert time.monotonic() - start < 1.0
+    slow.join()
+    assert run(pool, [2], 30)[0].value == 2
+
+
+def test_closing_ends_a_batch_that_another_thread_runs(make_pool):
+    pool, ended = make_pool(workers=1, timeout_s=60.0), []
+
+    def work():
+        with pytest.raises(RuntimeError, match="closed"):
+            run(pool, ["hang", 1], 60)
+        ended.append(True)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    time.sleep(0.5)
+    pool.close()
+    thread.join(timeout=10)
+    assert ended
+
+
+def test_telling_answers_apart_has_a_deadline_of_its_own():
+    hard = [(rf"\lfloor {n}\sqrt{{2}}\rfloor", rf"\lfloor {n}\pi\rfloor") for n in range(60)]
+    with Verifier(workers=1, equality_timeout_s=1e-6) as verifier:
+        assert set(verifier.same_answer(hard)) == {None}
+        assert verifier.grade_many([(r"\sqrt8", r"\boxed{2\sqrt2}", False)])[0].correct
 
 
 def test_the_environment_of_a_worker_is_minimal(make_pool, monkeypatch):

@@ -26,8 +26,8 @@ _BARE_BOX = re.compile(r"\\boxed\s*([-+]?[0-9][0-9.,/]*|[A-Za-z](?![A-Za-z{]))")
 _TAG_OPEN, _TAG_CLOSE = "<answer>", "</answer>"
 _VERB = r"(?:is|are|was|be|equals?|must be|should be|would be|will be|comes? out to(?: be)?|turns out to be)\b|[:=]"
 _MARKER = re.compile(
-    r"(?i)(?:\b(?:answers?|option|choice)\b[*_]{0,3}\s{0,3}(?:(?:to|for|of)\s[^.\n]{1,80}?\s)?"
-    rf"(?:(?:must|should|would|will|then|,|therefore|thus)\s){{0,2}}(?:{_VERB})"
+    r"(?i)(?:\b(?:answers?|option|choice)\b[*_]{0,3}(?:,\s(?:then|therefore|thus|hence),)?\s{0,3}(?:(?:to|for|of)\s[^.\n]{1,80}?\s)?"
+    rf"(?:(?:must|should|would|will|then|therefore|thus)\s){{0,2}}(?:{_VERB})"
     r"|\bsolutions?\s(?:is|are)\b|####|答案(?:是|为|：|:))[\s:*_]{0,8}"
 )
 _FILLER = re.compile(

@@ -1,5 +1,6 @@
 """Grade responses: extraction and exact arithmetic here, the rest in workers, nothing of it evaluated."""
 
+import atexit
 import os
 import threading
 import time
@@ -167,4 +168,5 @@ def grade(gold: str, response: str, truncated: bool = False) -> Verdict:
     with _shared_lock:
         if _shared is None or _shared[0] != os.getpid():
             _shared = os.getpid(), Verifier()
+            atexit.register(_shared[1].close)
     return _shared[1].grade_many([(gold, response, truncated)])[0]
