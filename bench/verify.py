@@ -70,6 +70,9 @@ def mixed(rows: list[tuple[str, str]], n: int, source: random.Random):
             text = text[:at] + source.choice("0123456789+-^{}()\\ x,") + text[at + source.randint(0, 2) :]
         elif kind < 0.5:
             text = rf"so \boxed{{{source.choice(HOSTILE)}}}"
+        elif kind < 0.6:  # none of these twice: a worker must decide
+            a, b = source.randint(2, 9_999), source.randint(0, 1)
+            gold, text = rf"\sqrt{{{a}}}\,x + \sin {a} x", rf"\boxed{{\sin({a}x) + x \sqrt{{{a + b}}}}}"
         yield gold, text, source.random() < 0.1
 
 
