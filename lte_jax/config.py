@@ -179,6 +179,9 @@ class ConventionsConfig(Section):
     relative_tolerance: float = setting(
         1e-4, "for a gold with a decimal point or an exponent; an exact gold is matched exactly", ge=0, lt=1
     )
+    decimal_digits: int = setting(
+        10, "an exact gold without a finite decimal form accepts one of this many right digits or more; 0: never", ge=0
+    )
     percent_is_decimal: bool = setting(True, "gold 50% accepts 0.5; a gold without the sign or word never does")
     degrees_optional: bool = setting(True, "90 matches 90 degrees, both ways")
     units_optional: bool = setting(True, "5 matches 5 cm, both ways; 5 cm never matches 5 m")

@@ -65,7 +65,11 @@ def open_session(config: Config, verifier: Verifier, say: Callable[[str], None] 
 def open_problems(path: str | Path, verifier: Verifier, say: Callable[[str], None] = print) -> list[Problem]:
     """Loads problems and refuses references that the verifier cannot read, each with its reason."""
     problems = load_problems(path)
-    bad = [f"{p.id} ({reason})" for p in problems if (reason := verifier.check_gold(p.answer))]
+    bad = [
+        f"row {row}, {p.id}: {p.answer!r:.80} {reason}"
+        for row, p in enumerate(problems, start=1)
+        if (reason := verifier.check_gold(p.answer))
+    ]
     if bad:
         raise ProblemError(f"{path}: the verifier cannot read {len(bad)} answers: {'; '.join(bad[:5])}")
     say(f"problems: {path}, {len(problems)} rows")

@@ -23,6 +23,8 @@ TURNED_OFF = [
     ("equation_gives_value", False, r"2\sqrt{2}", r"x = \sqrt{8}"),
     ("choice_with_text", False, "B", "(B) an ellipse"),
     ("relative_tolerance", 0.0, "3.1416", r"\pi"),
+    ("decimal_digits", 0, r"\sqrt{2}", "1.4142135624"),
+    ("decimal_digits", 0, r"\frac{1}{12}", "0.083333333333"),
     ("relative_tolerance", 0.0, "2.50", "2.5001"),
 ]
 TURNED_UP = [("relative_tolerance", 0.01, "3.14", r"\pi"), ("relative_tolerance", 0.01, "2.5", "2.51")]

@@ -6,6 +6,7 @@ The same code runs in the caller, with exact.ExactArithmetic, and in a worker, w
 from fractions import Fraction
 
 from lte_jax.config import ConventionsConfig
+from lte_jax.host.verify.exact import last_place, rational
 from lte_jax.host.verify.shapes import bound_name, is_definition, is_equation, is_name, shape
 from lte_jax.host.verify.syntax import Node, is_inexact, replace, symbols, walk
 from lte_jax.host.verify.units import units_conflict
@@ -167,7 +168,19 @@ class Comparison:
             return self._bases(gold, answer, tolerance)
         if gold.op == "deg" or answer.op == "deg":
             return self._degrees(gold, answer, tolerance)
+        if not tolerance and self._is_long_decimal(gold, answer):
+            tolerance = last_place(answer.value) / abs(answer.value)
         return self.arithmetic.equal(gold, answer, tolerance)
+
+    def _is_long_decimal(self, gold: Node, answer: Node) -> bool:
+        """1.4142135624 for sqrt(2); never a rounded form of a gold that has a finite decimal form itself."""
+        wanted, value = self.conventions.decimal_digits, answer.value
+        if not wanted or answer.op != "num" or not answer.inexact or value.denominator == 1:
+            return False
+        exact = rational(gold)
+        if symbols(gold) or exact is not None and last_place(exact):
+            return False
+        return len(str(abs(value / last_place(value)))) >= wanted
 
     def _percentages(self, gold: Node, answer: Node, tolerance: float) -> bool:
         inner_gold = gold.args[0] if gold.op == "pct" else gold

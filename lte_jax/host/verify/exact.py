@@ -99,6 +99,16 @@ def base_value(digits: str, base: int) -> Fraction | None:
         return None
 
 
+def last_place(value: Fraction) -> Fraction:
+    """1/1000 for 0.125: the place of the last digit of a finite decimal; 0 where there is no such form."""
+    rest, twos, fives = value.denominator, 0, 0
+    while rest % 2 == 0:
+        rest, twos = rest // 2, twos + 1
+    while rest % 5 == 0:
+        rest, fives = rest // 5, fives + 1
+    return Fraction(1, 10 ** max(twos, fives)) if rest == 1 else Fraction(0)
+
+
 def infinity(node: Node) -> int:
     """1 for infinity, -1 for minus infinity, 0 for anything else."""
     if node.op == "neg":

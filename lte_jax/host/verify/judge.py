@@ -47,9 +47,9 @@ def read(text: str, thousands: bool = True) -> Node:
 
 @lru_cache(maxsize=65_536)
 def gold_text(gold: str) -> str:
-    """A gold in one spelling; a box around it is taken off."""
+    """A gold in one spelling: of a box its content, of a GSM8K solution what stands behind its ####."""
     inner = boxes(gold)
-    return normalise(inner[-1] if inner else gold)
+    return normalise(inner[-1] if inner else gold.rpartition("####")[2])
 
 
 def is_list(gold: str) -> bool:

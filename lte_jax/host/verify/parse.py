@@ -8,11 +8,11 @@ r"""A recursive-descent parser for short mathematical answers, in simple LaTeX o
 Nothing is evaluated: the result is a tree of `syntax.Node`. Depth, tokens and digits are capped (TooLarge).
 """
 
-from fractions import Fraction
 
 from lte_jax.host.verify.commands import command, starts_atom
 from lte_jax.host.verify.limits import MAX_DEPTH, MAX_HEIGHT, MAX_ITEMS
 from lte_jax.host.verify.numerals import in_base, number_value, repeating_value
+from lte_jax.host.verify.products import is_proper, mixed, negate, quotient, scale
 from lte_jax.host.verify.stream import Stream
 from lte_jax.host.verify.syntax import Node, TooLarge, Unreadable, height, scalar
 from lte_jax.host.verify.tokens import Token, tokenise
@@ -131,7 +131,7 @@ class Parser:
             if self.stream.accept("*", "cdot", "times"):
                 node = scale(node, self._factor())
             elif self.stream.accept("/", "div"):
-                node = _quotient(node, self._factor())
+                node = quotient(node, self._factor())
             elif starts_atom(self):
                 node = self.adjacent(node)
             else:
@@ -152,12 +152,12 @@ class Parser:
                 raise Unreadable("two numbers side by side")
             top = self.power()
             self.stream.expect("/")
-            return _mixed(node, Node("div", (top, self.power())))
+            return mixed(node, Node("div", (top, self.power())))
         factor = self.power()
         if factor.op == "tuple" and node.op == "sym" and node.value[0].isupper():
             return factor
-        if whole and token.text == "frac" and _is_proper(factor):
-            return _mixed(node, factor)
+        if whole and token.text == "frac" and is_proper(factor):
+            return mixed(node, factor)
         return scale(node, factor)
 
     def _unit(self, node: Node) -> Node:
@@ -282,47 +282,3 @@ class Parser:
 
 def _joins(token: Token) -> bool:
     return token.kind == "text" and token.text.strip(" ,;") in ("or", "and", "")
-
-
-def negate(term: Node) -> Node:
-    if term.op == "num":
-        return Node("num", value=-term.value, inexact=term.inexact)
-    if not term.scalar:
-        return scale(Node("num", value=Fraction(-1)), term)
-    return Node("neg", (term,))
-
-
-def scale(left: Node, right: Node) -> Node:
-    """A product; one factor may be a matrix, which is multiplied entry by entry."""
-    if right.op in ("pct", "deg") and left.scalar:
-        return Node(right.op, (scale(left, right.args[0]),))  # the sign stands behind the whole product
-    if left.scalar and right.scalar:
-        return Node("mul", (*left.args, right) if left.op == "mul" else (left, right))
-    matrix, factor = (left, right) if left.op == "matrix" else (right, left)
-    if matrix.op != "matrix" or not factor.scalar:
-        raise Unreadable("a product of things that are not numbers")
-    return Node("matrix", tuple(Node("mul", (factor, part)) for part in matrix.args), matrix.value)
-
-
-def _quotient(top: Node, bottom: Node) -> Node:
-    if not bottom.scalar:
-        raise Unreadable("a division by something that is not a number")
-    if top.op == "matrix":
-        return Node("matrix", tuple(Node("div", (part, bottom)) for part in top.args), top.value)
-    if bottom.op in ("pct", "deg"):
-        return Node(bottom.op, (_quotient(top, bottom.args[0]),))  # 1/2 % is half a percent
-    return Node("div", (scalar(top), bottom))
-
-
-def _is_proper(fraction: Node) -> bool:
-    """1/2 or 1/2 percent, but neither 3/2 nor x/2."""
-    quotient = fraction.args[0] if fraction.op == "pct" else fraction
-    parts = quotient.args if quotient.op == "div" else ()
-    return len(parts) == 2 and all(part.op == "num" for part in parts) and 0 < parts[0].value < parts[1].value
-
-
-def _mixed(whole: Node, fraction: Node) -> Node:
-    """1 1/2; the sign of 1 1/2 % stands behind both parts."""
-    if fraction.op == "pct":
-        return Node("pct", (Node("add", (whole, *fraction.args)),))
-    return Node("add", (whole, fraction))

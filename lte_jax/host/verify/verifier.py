@@ -41,7 +41,7 @@ class Verifier:
     def __init__(self, reward: str = "", **settings):
         config = VerifyConfig(**settings)
         self._config, self._conventions = config, config.conventions
-        self._exactly = config.conventions.model_copy(update={"relative_tolerance": 0.0})
+        self._exactly = config.conventions.model_copy(update={"relative_tolerance": 0.0, "decimal_digits": 0})
         self._pool = Pool(_TARGET, config.workers, config.timeout_s, config.memory_mb)
         self._cache = _Cache()
         try:
