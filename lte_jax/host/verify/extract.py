@@ -108,6 +108,8 @@ def _after_marker(text: str, truncated: bool) -> str | None:
     tail = text[last.end() : last.end() + _TAIL_CHARS].lstrip()
     while filler := _FILLER.match(tail):
         tail = tail[filler.end() :]
+    if tail.startswith("not "):
+        tail = tail.partition(" but ")[2]  # not 2 but 3
     if tail.startswith(("$", "\\(", "\\[")) and not re.match(r"\$[0-9][^$\n]*(?:\n|\Z)", tail):
         run = _formulas(tail, first_only=True)
         return ", ".join(run[0]) if run else None

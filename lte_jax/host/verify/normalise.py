@@ -88,6 +88,8 @@ _PLAIN = [
     (re.compile(r"(?<=[0-9])\s*(?:\\text\s*\{\s*to\s*\}|\bto\b)\s*(?=[0-9])"), ":"),
     (re.compile(r"\A\s*\\text\s*\{\s*(?i:(?:the )?(?:final )?answer(?: is)?\s*:?|option|choice)\s+([^{}]*)\}"), r"\1"),
     (re.compile(r"\A\s*(?:[Oo]ption|[Cc]hoice|[Aa]nswer)\s*:?\s+(?=\(?[A-J]\b)"), ""),
+    (re.compile(r"\A\s*(?:=>|->|⇒|→|∴|\\(?:Rightarrow|implies|therefore|rightarrow|to)(?![a-z]))+"), ""),
+    (re.compile(r"(?<=[0-9])\s*\([A-Za-z][A-Za-z -]{2,30}\)\s*\Z"), ""),
     (re.compile(r"\A\s*(?:approximately|approx\.?|about|roughly|exactly)\s+"), ""),
     (re.compile(rf"\A\s*((?![^=]{{0,200}}{_OF_A_QUESTION})(?:[A-Za-z]+\s+){{0,4}}(?!sqrt|sin|cos|tan|log|exp|arc)(?=[A-Za-z]*[aeiouAEIOU])[A-Za-z]{{4,}}"
                 r"(?:\s+[A-Za-z]+)?)\s*=(?!=)"), r"\\text{\1}="),

@@ -8,7 +8,6 @@ r"""A recursive-descent parser for short mathematical answers, in simple LaTeX o
 Nothing is evaluated: the result is a tree of `syntax.Node`. Depth, tokens and digits are capped (TooLarge).
 """
 
-
 from lte_jax.host.verify.commands import command, starts_atom
 from lte_jax.host.verify.limits import MAX_DEPTH, MAX_HEIGHT, MAX_ITEMS
 from lte_jax.host.verify.numerals import in_base, number_value, repeating_value
