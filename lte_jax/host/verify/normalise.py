@@ -110,6 +110,7 @@ _NOT_A_UNIT = re.compile(
 )
 _LONE_ARGUMENT = re.compile(r"([_^])\{(\w)\}(?!\w)")
 _LETTERED = re.compile(r"\(?[A-J][).:]\s")  # (B) an ellipse
+_ENDLESS = re.compile(r"\.[0-9]+ ?\.{3,}\Z")
 _LOOSE_SPACE = re.compile(r"\s+(?![A-Za-z0-9])|(?<![A-Za-z0-9])\s+")
 
 
@@ -164,7 +165,7 @@ def normalise(answer: str) -> str:
     for pattern, spelling in _PLAIN:
         text = pattern.sub(spelling, text)
     text = text.strip().removesuffix("\\\\").strip().lstrip("=: ")
-    text = text if text.endswith("..") else text.rstrip(".,;: ").strip()
+    text = text if _ENDLESS.search(text) else text.rstrip(".,;: ").strip()
     return _mark_unit(_round_ends(_unwrapped(text)))
 
 
