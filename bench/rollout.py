@@ -147,7 +147,7 @@ class Ours:
                 return replace(group, attempts=(attempt,))
 
         def verify(items):
-            return [Verdict(False, Status.DIFFERENT, gold) for gold, _, _ in items]
+            return [Verdict(False, Status.DIFFERENT, problem.answer) for problem, _, _ in items]
 
         problems = [(Problem(str(g), "", ""), self.prompt(g, self.options.prompt)) for g in range(24)]
         settings = Round(Sampling(1.0, 1.0, 0, CAP), 8, Judge(lambda ids: "", verify), seed=0, step=0)

@@ -70,7 +70,7 @@ def _rows(session: Session, benchmark: Benchmark, stream: int, drawn: Callable[[
         session.judge.rollout(responses[place], benchmark.problems[i][1], Origin.PLAIN, 0, j)
         for place, (i, j) in enumerate(owners)
     ]
-    graded = session.judge.grade([benchmark.problems[i][0].answer for i, _ in owners], rollouts)
+    graded = session.judge.grade([benchmark.problems[i][0] for i, _ in owners], rollouts)
     rows = []
     for i, (problem, _) in enumerate(benchmark.problems):
         own = graded[i * samples : (i + 1) * samples]

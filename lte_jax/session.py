@@ -58,7 +58,7 @@ def open_session(config: Config, verifier: Verifier, say: Callable[[str], None] 
     say(f"stop ids: {', '.join(f'{i} {tokenizer.spelling(i)!r}' for i in stop_ids)}")
     longest = max(config.prompt.budget, config.prompt.hinted_budget)
     engine = Engine(model.arch, config.model, config.engine, mesh, stop_ids, longest)
-    judge = Judge(tokenizer.decode, verifier.grade_many)
+    judge = Judge(tokenizer.decode, verifier.grade_problems)
     return Session(config, mesh, model, tokenizer, PromptBuilder(config.prompt, tokenizer), engine, judge, verifier)
 
 

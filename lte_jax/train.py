@@ -224,8 +224,8 @@ def combine(rows: Sequence[dict[str, float]]) -> dict[str, float]:
 
 
 def _recorded(run: Path, step: int) -> tuple[dict[tuple[str, str, bool], Verdict], dict]:
-    """(verdicts, lists of hints) that were written after the checkpoint: a repeated step must not depend on the clock
-    again, and a comparison may have timed out then or now."""
+    """(verdicts by problem id, response and truncated; lists of hints) that were written after the checkpoint: a
+    repeated step must not depend on the clock again, and a comparison may have timed out then or now."""
     verdicts, lists = {}, {}
     for group in read_rollouts(run, from_step=step):
         for row in [*group["rollouts"], *(r for attempt in group["attempts"] for r in attempt["rollouts"])]:
@@ -237,7 +237,7 @@ def _recorded(run: Path, step: int) -> tuple[dict[tuple[str, str, bool], Verdict
                 row["rule"],
                 shaped=row["reward"],
             )
-            verdicts[group["answer"], row["response"], row["truncated"]] = verdict
+            verdicts[group["id"], row["response"], row["truncated"]] = verdict
         for n_before, attempt in enumerate(group["attempts"]):
             lists[group["step"], group["group"], n_before] = tuple(attempt["listed"])
     return verdicts, lists
@@ -249,8 +249,9 @@ def _replaying(recorded: dict, verify):
         return verify
 
     def grade(items):
-        unknown = [item for item in items if item not in recorded]
-        fresh = dict(zip(unknown, verify(unknown), strict=True)) if unknown else {}
-        return [recorded.get(item) or fresh[item] for item in items]
+        known = [recorded.get((problem.id, response, truncated)) for problem, response, truncated in items]
+        unknown = [item for item, verdict in zip(items, known, strict=True) if verdict is None]
+        fresh = iter(verify(unknown) if unknown else [])
+        return [verdict or next(fresh) for verdict in known]
 
     return grade
