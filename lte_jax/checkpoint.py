@@ -27,7 +27,10 @@ from lte_jax.device.weights import Architecture
 from lte_jax.hf_config import read_config
 from lte_jax.host.tokenizer import open_tokenizer
 
-MAY_CHANGE = ("steps", "log", "eval", "checkpoint", "verify", "study")
+LIMITS = tuple(
+    f"verify.{name}" for name in ("workers", "timeout_s", "memory_mb", "batch_timeout_s", "equality_timeout_s")
+)
+MAY_CHANGE = ("steps", "log", "eval", "checkpoint", "study", *LIMITS)
 CHECKPOINTS, MODEL = "checkpoints", "model"
 ITEMS = ("params", "optimiser", "host")
 
@@ -221,7 +224,7 @@ def _changes(before: dict, after: dict, prefix: str = "") -> list[str]:
     found = []
     for key in before.keys() | after.keys():
         old, new = before.get(key), after.get(key)
-        if not prefix and key in MAY_CHANGE or old == new:
+        if f"{prefix}{key}" in MAY_CHANGE or old == new:
             continue
         if isinstance(old, dict) and isinstance(new, dict):
             found += _changes(old, new, f"{prefix}{key}.")

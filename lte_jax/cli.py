@@ -167,15 +167,20 @@ def generate(
 def verify(
     file: Annotated[Path, typer.Argument(help="JSONL with gold and prediction")],
     output: Annotated[Path, typer.Option(help="JSONL with correct, status and extracted, in order")],
+    overrides: Annotated[list[str] | None, typer.Argument(help="verify.key=value, any number of them")] = None,
     workers: Annotated[int, typer.Option(help="worker processes", min=1)] = 2,
     timeout_s: Annotated[float, typer.Option(help="seconds per comparison")] = 2.0,
     as_json: Json = False,
 ):
     """Grades lines of {gold, prediction}."""
+    from lte_jax import config as settings
+
     with _clear_errors():
+        given = {"verify": {"workers": workers, "timeout_s": timeout_s}}
+        resolved = settings.build(given, overrides or [], where="command line")
         from lte_jax.host.verify.files import verify_file
 
-        summary = verify_file(file, output, workers=workers, timeout_s=timeout_s)
+        summary = verify_file(file, output, **resolved.verify.model_dump())
         if as_json:
             print(json.dumps(summary))
         else:
@@ -242,8 +247,7 @@ def _verifier(config):
     """Starts the verifier's workers: before jax is imported, since a process with jax may not be forked."""
     from lte_jax.host.verify import Verifier
 
-    settings = config.verify
-    return Verifier(settings.workers, settings.timeout_s, settings.memory_mb, settings.batch_timeout_s)
+    return Verifier(config.reward, **config.verify.model_dump())
 
 
 def _keep_programs(folder: Path) -> None:

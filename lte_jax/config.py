@@ -174,11 +174,33 @@ class MeshConfig(Section):
     tensor: int = setting(1, "devices over which heads, feed-forward and vocabulary are split", ge=1)
 
 
+class ConventionsConfig(Section):
+    """What counts as equal where mathematics alone does not say."""
+
+    relative_tolerance: float = setting(
+        1e-4, "for a gold with a decimal point or an exponent; an exact gold is matched exactly", ge=0, lt=1
+    )
+    decimal_digits: int = setting(
+        10, "an exact gold without a finite decimal form accepts one of this many right digits or more; 0: never", ge=0
+    )
+    percent_is_decimal: bool = setting(True, "gold 50% accepts 0.5; a gold without the sign or word never does")
+    degrees_optional: bool = setting(True, "90 matches 90 degrees, both ways")
+    units_optional: bool = setting(True, "5 matches 5 cm, both ways; 5 cm never matches 5 m")
+    list_is_unordered: bool = setting(True, "1, -2 matches -2, 1; a tuple in brackets is always ordered")
+    equation_gives_value: bool = setting(True, "x = 5 matches 5, both ways; x + y = 5 never does")
+    choice_with_text: bool = setting(True, "gold B accepts B) with the text of B")
+    join_boxes: bool = setting(True, "of several boxes the last counts, and all of them where the gold is a list")
+
+
 class VerifyConfig(Section):
     workers: int = setting(2, "worker processes for answers that the fast path cannot decide", ge=1)
-    timeout_s: float = setting(2.0, "seconds one comparison may take", gt=0)
+    timeout_s: float = setting(2.0, "seconds one comparison, or one call of a custom reward, may take", gt=0)
     memory_mb: int = setting(1024, "address space one worker may take, MiB; not enforced on macOS", ge=64)
     batch_timeout_s: float = setting(60.0, "seconds a batch of verdicts may take; what is left then has none", gt=0)
+    equality_timeout_s: float = setting(
+        10.0, "seconds in which the wrong answers of one group are told apart; undecided ones stay distinct", gt=0
+    )
+    conventions: ConventionsConfig = ConventionsConfig()
 
 
 class BenchmarkConfig(Section):
@@ -253,6 +275,9 @@ class Config(Section):
     seed: int = setting(0, "root of every random choice", ge=0, lt=2**32)
     steps: int = setting(500, "rounds of sampling", ge=1)
     problems_per_step: int = setting(128, "problems sampled per step", ge=1)
+    reward: str = setting(
+        "", "custom reward, package.module:function of (problem, responses); empty: the verifier's verdict"
+    )
     model: ModelConfig = ModelConfig()
     data: DataConfig = DataConfig()
     prompt: PromptConfig = PromptConfig()

@@ -24,7 +24,9 @@ def open_benchmarks(session: Session, say: Callable[[str], None] = print) -> lis
     """The files of `eval.benchmarks`, cut to `eval.limit` problems."""
     config, benchmarks = session.config.eval, []
     for entry in config.benchmarks:
-        problems = tuple(with_prompts(session, open_problems(entry.path, say)[: config.limit or None]))
+        problems = tuple(
+            with_prompts(session, open_problems(entry.path, session.verifier, say)[: config.limit or None])
+        )
         name = entry.name or Path(entry.path).stem
         benchmarks.append(Benchmark(name, problems, entry.samples or config.samples, entry.k or config.k))
     names = [benchmark.name for benchmark in benchmarks]
@@ -67,7 +69,7 @@ def _rows(session: Session, benchmark: Benchmark, stream: int, drawn: Callable[[
         session.judge.rollout(responses[place], benchmark.problems[i][1], Origin.PLAIN, 0, j)
         for place, (i, j) in enumerate(owners)
     ]
-    graded = session.judge.grade([benchmark.problems[i][0].answer for i, _ in owners], rollouts)
+    graded = session.judge.grade([benchmark.problems[i][0] for i, _ in owners], rollouts)
     rows = []
     for i, (problem, _) in enumerate(benchmark.problems):
         own = graded[i * samples : (i + 1) * samples]

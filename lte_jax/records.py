@@ -57,6 +57,11 @@ class Verdict:
     extracted: str | None = None  # the answer that was found, as written
     rule: str | None = None  # which extraction rule found it
     seconds: float = 0.0
+    shaped: float | None = None  # the number that a custom reward gave; None: 1 where correct, else 0
+
+    @property
+    def reward(self) -> float:
+        return float(self.correct) if self.shaped is None else self.shaped
 
     @property
     def decided(self) -> bool:

@@ -37,12 +37,12 @@ from lte_jax.slots import Sampler, Slots
 # Streams of random keys that never meet.
 TRAIN, EVALUATE, GENERATE = 0, 1, 2
 
-Grade = Callable[[Sequence[tuple[str, str, bool]]], list[Verdict]]  # (gold, response, truncated) -> verdicts
+Grade = Callable[[Sequence[tuple[Problem, str, bool]]], list[Verdict]]  # (problem, response, truncated) -> verdicts
 
 
 @dataclass(frozen=True)
 class Judge:
-    """Turns responses into graded rollouts: a tokenizer's `decode` and a verifier's `grade_many`."""
+    """Turns responses into graded rollouts: a tokenizer's `decode` and a verifier's `grade_problems`."""
 
     decode: Callable[[Sequence[int]], str]
     verify: Grade
@@ -60,9 +60,9 @@ class Judge:
             text=self.decode(response.tokens.tolist()),
         )
 
-    def grade(self, golds: Sequence[str], rollouts: Sequence[Rollout]) -> list[Rollout]:
-        """The rollouts with their verdicts, each against its own reference answer."""
-        items = [(gold, rollout.text, rollout.truncated) for gold, rollout in zip(golds, rollouts, strict=True)]
+    def grade(self, problems: Sequence[Problem], rollouts: Sequence[Rollout]) -> list[Rollout]:
+        """The rollouts with their verdicts, each for its own problem."""
+        items = [(problem, r.text, r.truncated) for problem, r in zip(problems, rollouts, strict=True)]
         return [replace(r, verdict=verdict) for r, verdict in zip(rollouts, self.verify(items), strict=True)]
 
 
@@ -191,7 +191,7 @@ class _Collection:
                 judge.rollout(response, ask.prompt, ask.origin, ask.round, index)
                 for (ask, index), response in zip(owners, responses, strict=True)
             ]
-            return judge.grade([ask.problem.answer for ask, _ in owners], rollouts)
+            return judge.grade([ask.problem for ask, _ in owners], rollouts)
 
     def _read_verdicts(self) -> None:
         """Takes the verdicts that are due, in the order of their harvests, waiting for them if need be."""

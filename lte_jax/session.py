@@ -12,7 +12,7 @@ from lte_jax.device.mesh import make_mesh
 from lte_jax.host.problems import ProblemError, load_problems
 from lte_jax.host.prompts import PromptBuilder
 from lte_jax.host.tokenizer import Tokenizer, open_tokenizer
-from lte_jax.host.verify import Verifier, check_gold
+from lte_jax.host.verify import Verifier
 from lte_jax.records import Problem, Prompt, Sampling
 from lte_jax.rollout import Engine, Judge, device_kind
 
@@ -57,14 +57,18 @@ def open_session(config: Config, verifier: Verifier, say: Callable[[str], None] 
     say(f"stop ids: {', '.join(f'{i} {tokenizer.spelling(i)!r}' for i in stop_ids)}")
     longest = max(config.prompt.budget, config.prompt.hinted_budget)
     engine = Engine(model.arch, config.model, config.engine, mesh, stop_ids, longest)
-    judge = Judge(tokenizer.decode, verifier.grade_many)
+    judge = Judge(tokenizer.decode, verifier.grade_problems)
     return Session(config, mesh, model, tokenizer, PromptBuilder(config.prompt, tokenizer), engine, judge, verifier)
 
 
-def open_problems(path: str | Path, say: Callable[[str], None] = print) -> list[Problem]:
+def open_problems(path: str | Path, verifier: Verifier, say: Callable[[str], None] = print) -> list[Problem]:
     """Loads problems and refuses references that the verifier cannot read, each with its reason."""
     problems = load_problems(path)
-    bad = [f"{p.id} ({reason})" for p in problems if (reason := check_gold(p.answer))]
+    bad = [
+        f"row {row}, {p.id}: {p.answer!r:.80} {reason}"
+        for row, p in enumerate(problems, start=1)
+        if (reason := verifier.check_gold(p.answer))
+    ]
     if bad:
         raise ProblemError(f"{path}: the verifier cannot read {len(bad)} answers: {'; '.join(bad[:5])}")
     say(f"problems: {path}, {len(problems)} rows")

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
+from lte_jax.checkpoint import LIMITS
 from lte_jax.config import Config, ConfigError, build, dump, fields, load
 from lte_jax.jobs import Job, run_jobs
 from lte_jax.report.files import whole_lines
@@ -25,7 +26,7 @@ BASE, DATA = "base", "data"  # folders that warmup.make_base writes
 CONFIGS, CACHE, SECONDS = "configs", "cache", "seconds.json"
 BENCHMARKS = ("heldout", "heldout_facts")  # of the built-in task: new problems of practised facts, and of others
 SHARED = ("steps", "seed", "model.path", "data.", "eval.", "study.")  # settings that no arm may have of its own
-MAY_CHANGE = ("log.", "verify.", "study.arms", "study.seeds", "study.parallel")  # between two starts of a study
+MAY_CHANGE = ("log.", *LIMITS, "study.arms", "study.seeds", "study.parallel")  # between two starts of a study
 
 
 def run_study(config: Config, folder: Path, live: Live) -> dict:

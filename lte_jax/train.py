@@ -43,7 +43,7 @@ def train(config: Config, run: str | Path, verifier: Verifier, live: Live) -> di
             "sample.top_p or top_k cuts the distribution: tokens of negative advantage are clipped from the start"
         )
     session = open_session(config, verifier, live.say)
-    problems = with_prompts(session, open_problems(config.data.train, live.say))
+    problems = with_prompts(session, open_problems(config.data.train, verifier, live.say))
     if config.explore.strategy == "lte":
         check_hints(session, [problem for problem, _ in problems])
     benchmarks = open_benchmarks(session, live.say) if config.eval.every else []
@@ -224,13 +224,20 @@ def combine(rows: Sequence[dict[str, float]]) -> dict[str, float]:
 
 
 def _recorded(run: Path, step: int) -> tuple[dict[tuple[str, str, bool], Verdict], dict]:
-    """(verdicts, lists of hints) that were written after the checkpoint: a repeated step must not depend on the clock
-    again, and a comparison may have timed out then or now."""
+    """(verdicts by problem id, response and truncated; lists of hints) that were written after the checkpoint: a
+    repeated step must not depend on the clock again, and a comparison may have timed out then or now."""
     verdicts, lists = {}, {}
     for group in read_rollouts(run, from_step=step):
         for row in [*group["rollouts"], *(r for attempt in group["attempts"] for r in attempt["rollouts"])]:
-            verdict = Verdict(row["correct"], Status(row["status"]), group["answer"], row["extracted"], row["rule"])
-            verdicts[group["answer"], row["response"], row["truncated"]] = verdict
+            verdict = Verdict(
+                row["correct"],
+                Status(row["status"]),
+                group["answer"],
+                row["extracted"],
+                row["rule"],
+                shaped=row["reward"],
+            )
+            verdicts[group["id"], row["response"], row["truncated"]] = verdict
         for n_before, attempt in enumerate(group["attempts"]):
             lists[group["step"], group["group"], n_before] = tuple(attempt["listed"])
     return verdicts, lists
@@ -242,8 +249,9 @@ def _replaying(recorded: dict, verify):
         return verify
 
     def grade(items):
-        unknown = [item for item in items if item not in recorded]
-        fresh = dict(zip(unknown, verify(unknown), strict=True)) if unknown else {}
-        return [recorded.get(item) or fresh[item] for item in items]
+        known = [recorded.get((problem.id, response, truncated)) for problem, response, truncated in items]
+        unknown = [item for item, verdict in zip(items, known, strict=True) if verdict is None]
+        fresh = iter(verify(unknown) if unknown else [])
+        return [verdict or next(fresh) for verdict in known]
 
     return grade

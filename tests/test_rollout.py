@@ -80,7 +80,7 @@ def spell(ids) -> str:
 
 
 def no(items) -> list[Verdict]:
-    return [Verdict(False, Status.DIFFERENT, gold, extracted=text) for gold, text, _ in items]
+    return [Verdict(False, Status.DIFFERENT, problem.answer, extracted=text) for problem, text, _ in items]
 
 
 def collect(made: Engine, strategy, verify=no, problems=PROBLEMS) -> list[Group]:

@@ -1,6 +1,7 @@
 """The whole loop on the built-in task: it learns, it resumes bit for bit after a kill, and it refuses what it must."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -125,6 +126,30 @@ def test_a_run_refuses_other_settings_other_data_and_a_second_process(base, tmp_
         second = lte(*small_run(base, run, "steps=2"), check=False)
     assert second.returncode == 2 and "another process is running here" in second.stderr
     assert "step 2/2" in lte(*small_run(base, run, "steps=2", "log.every=1")).stdout  # steps may grow
+
+
+def test_a_custom_reward_trains_and_one_that_does_not_import_is_refused_before_anything_is_sampled(
+    base, tmp_path, monkeypatch
+):
+    (tmp_path / "lengths.py").write_text(
+        "def reward(problem, responses):\n"
+        "    assert problem['id'] and problem['answer'].isdigit()\n"
+        "    return [{'correct': len(text) % 2 == 0, 'reward': len(text) / 8} for text in responses]\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
+    run = tmp_path / "run"
+    absent = lte(*small_run(base, run, "reward=lengths:absent"), check=False)
+    assert absent.returncode == 2 and not run.exists()
+    assert "reward: lengths:absent: workers cannot run it: ValueError: module 'lengths'" in absent.stderr
+    lte(*small_run(base, run, "steps=1", "reward=lengths:reward", "eval.benchmarks=[]"))
+    rows = [row for group in read_rollouts(run) for row in group["rollouts"]]
+    assert len(rows) == 32 and len({row["reward"] for row in rows}) > 2
+    for row in rows:
+        assert (row["correct"], row["reward"]) == (len(row["response"]) % 2 == 0, len(row["response"]) / 8)
+    (metrics,) = read_metrics(run)
+    assert metrics["reward/mean_before"] == pytest.approx(np.mean([row["reward"] for row in rows]))
+    changed = lte(*small_run(base, run, "steps=2", "eval.benchmarks=[]"), check=False)
+    assert changed.returncode == 2 and "reward ('lengths:reward' -> '')" in changed.stderr
 
 
 def test_a_checkpoint_is_a_model_with_its_runs_settings_and_an_incomplete_one_is_set_aside(base, tmp_path):

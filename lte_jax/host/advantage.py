@@ -35,7 +35,7 @@ BASELINES: dict[str, Callable[[Sequence[float], float], list[float]]] = {
 
 def with_advantages(group: Group, config: AdvantageConfig) -> Group:
     """The group with one advantage per member: None without a verdict, 0 for all where all rewards are equal."""
-    rewards = [float(rollout.correct) for rollout in group.members if rollout.decided]
+    rewards = [rollout.verdict.reward for rollout in group.members if rollout.decided]
     if len(set(rewards)) < 2:
         values = [0.0] * len(rewards)
     else:

@@ -120,7 +120,7 @@ def _responses(groups: Sequence[Group]) -> dict[str, float]:
 
 
 def _rewards(when: str, rollouts: Sequence[Rollout]) -> dict[str, float]:
-    decided = [rollout.correct for rollout in rollouts if rollout.decided]
+    decided = [rollout.verdict.reward for rollout in rollouts if rollout.decided]
     return {f"reward/mean_{when}": _mean(decided)} if decided else {}
 
 

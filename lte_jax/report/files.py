@@ -99,6 +99,7 @@ def rollout_row(rollout: Rollout, trained: bool) -> dict:
         "tokens": len(rollout.tokens),
         "truncated": rollout.truncated,
         "correct": verdict.correct,
+        "reward": verdict.reward,
         "status": verdict.status,
         "extracted": verdict.extracted,
         "rule": verdict.rule,

@@ -187,7 +187,7 @@ def test_problems_that_repeat_in_a_step_do_not_sample_alike():
             return " ".join(map(str, ids))
 
     def no_verdicts(answers):
-        return [Verdict(False, Status.DIFFERENT, gold) for gold, _, _ in answers]
+        return [Verdict(False, Status.DIFFERENT, problem.answer) for problem, _, _ in answers]
 
     asked = [(Problem("same", "text", "1"), prompt(5))] * 2
     judge = Judge(Numbers().encode, no_verdicts)

@@ -81,6 +81,17 @@ INJECTIONS = [
     "sympify('open({canary!r}, \"w\")')",
     "{{{{cycler.__init__.__globals__.os.system('touch {canary}')}}}}",
     "5\n!touch {canary}",
+    r"\input{{|touch {canary}}}",
+    r"\immediate\write18{{touch {canary}}}",
+    "$%{{touch {canary}}}",
+    "%(__import__('os').system('touch {canary}'))s",
+    "<script>require('fs').writeFileSync('{canary}', '')</script>",
+    "'; DROP TABLE x; \\! touch {canary}",
+    "!!python/object/apply:os.system ['touch {canary}']",
+    "cos\nsystem\n(S'touch {canary}'\ntR.",
+    "f(x)=exec(open('{canary}','w'))",
+    "x.subs(x, open('{canary}', 'w'))",
+    "(lambda: open('{canary}', 'w'))()",
 ]
 
 
@@ -100,6 +111,24 @@ def test_an_answer_that_lists_everything_or_quotes_the_problem_is_wrong():
     for answer in (everything, rf"\{{{everything}\}}", "Find x such that x = 5", "x = 5 or x = 6", "5 = 5 = 6"):
         assert not grade("5", rf"\boxed{{{answer}}}").correct, answer
     assert not grade("1,2", "".join(rf"\boxed{{{n}}} " for n in range(60))).correct
+
+
+def test_ten_megabytes_are_graded_quickly_and_leave_nothing_behind():
+    for piece in ("(", "{", "[1,", r"\boxed{", r"\frac{1}{", "$", "9^", r"\text{", "<think>", "answer is ", "1 "):
+        start = time.perf_counter()
+        verdict = grade("5", piece * (10_000_000 // len(piece)))
+        assert not verdict.correct and verdict.decided, piece
+        assert len(verdict.extracted or "") <= 262_144
+        assert time.perf_counter() - start < 1.5, piece
+
+
+def test_hostile_answers_in_a_batch_leave_their_neighbours_verdicts_alone(verifier):
+    fair = [(r"\sqrt8", r"\boxed{2\sqrt2}", False), (r"\sqrt8", r"\boxed{2\sqrt3}", False)]
+    hostile = [("5", rf"\boxed{{{answer}}}", False) for answer in TOO_LARGE.values()]
+    batch = [item for bad in hostile for item in (fair[0], bad, fair[1])]
+    verdicts = verifier.grade_many(batch)
+    assert [v.correct for v in verdicts] == [True, False, False] * len(hostile)
+    assert all(v.decided for v in verdicts)
 
 
 def test_random_noise_never_raises():

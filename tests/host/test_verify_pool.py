@@ -10,6 +10,7 @@ import time
 import pytest
 
 from lte_jax.host.verify import Verifier, grade
+from lte_jax.host.verify.parent import TargetError
 from lte_jax.host.verify.pool import Pool
 from lte_jax.records import Status
 
@@ -20,6 +21,8 @@ def target(task):
     if task == "hang":
         while True:
             pass
+    if task in ("nap", "long nap"):
+        time.sleep(0.25 if task == "nap" else 2)
     if task == "die":
         os._exit(3)
     if task == "leave a trace and die":
@@ -40,6 +43,11 @@ def target(task):
         return sorted(sys.modules)
     return task
 """
+
+
+def run(pool, tasks, batch_timeout_s):
+    """Outcomes of tasks of one argument each."""
+    return pool.run([[task] for task in tasks], batch_timeout_s)
 
 
 @pytest.fixture
@@ -80,46 +88,46 @@ def wait_until(condition, seconds=5.0):
 
 def test_hanging_and_dying_tasks_leave_their_neighbours_unharmed(make_pool):
     tasks = [1, "hang", 2, "die", 3, "raise", 4, "grow", 5, "write", 6]
-    outcomes = make_pool().run(tasks, 30)
+    outcomes = run(make_pool(), tasks, 30)
     assert [outcome.value for outcome in outcomes] == [1, None, 2, None, 3, None, 4, None, 5, None, 6]
     failures = [outcome.failure for outcome in outcomes if outcome.failure]
     assert failures == [Status.TIMEOUT] + [Status.CRASH] * 4
 
 
 def test_a_lost_task_is_tried_twice_and_no_more(make_pool, tmp_path):
-    assert make_pool(workers=1).run(["leave a trace and die"], 30)[0].failure is Status.CRASH
+    assert run(make_pool(workers=1), ["leave a trace and die"], 30)[0].failure is Status.CRASH
     assert len(list(tmp_path.glob("pool_target.py.*"))) == 2
 
 
 def test_an_idle_worker_that_was_killed_costs_no_verdict(make_pool):
     pool = make_pool(workers=1)
-    os.kill(pool.run(["pid"], 30)[0].value, signal.SIGKILL)
-    assert pool.run([7], 30)[0].value == 7
+    os.kill(run(pool, ["pid"], 30)[0].value, signal.SIGKILL)
+    assert run(pool, [7], 30)[0].value == 7
 
 
 def test_a_killed_zygote_is_started_again(make_pool):
     pool = make_pool(workers=1)
-    pool.run([0], 30)
+    run(pool, [0], 30)
     os.kill(pool.pids[0], signal.SIGKILL)
     time.sleep(0.1)
-    assert [outcome.value for outcome in pool.run([1, 2, 3], 30)] == [1, 2, 3]
+    assert [outcome.value for outcome in run(pool, [1, 2, 3], 30)] == [1, 2, 3]
 
 
 def test_a_batch_ends_at_its_deadline_and_the_pool_goes_on(make_pool):
     pool = make_pool(workers=1, timeout_s=60)
-    pool.run([0], 30)
+    run(pool, [0], 30)
     start = time.monotonic()
-    outcomes = pool.run(["hang", 1, 2], 0.5)
+    outcomes = run(pool, ["hang", 1, 2], 0.5)
     assert time.monotonic() - start < 1.5
     assert [outcome.failure for outcome in outcomes] == [Status.TIMEOUT] * 3
-    assert pool.run([5], 30)[0].value == 5
+    assert run(pool, [5], 30)[0].value == 5
 
 
 def test_it_works_off_the_main_thread_and_from_several(make_pool):
     pool, results = make_pool(), {}
 
     def work(offset):
-        results[offset] = [outcome.value for outcome in pool.run(range(offset, offset + 20), 30)]
+        results[offset] = [outcome.value for outcome in run(pool, range(offset, offset + 20), 30)]
 
     threads = [threading.Thread(target=work, args=(offset,)) for offset in (0, 100, 200)]
     for thread in threads:
@@ -129,9 +137,71 @@ def test_it_works_off_the_main_thread_and_from_several(make_pool):
     assert all(values == list(range(offset, offset + 20)) for offset, values in results.items())
 
 
+def test_a_slow_batch_of_one_caller_does_not_hold_another_up(make_pool):
+    pool = make_pool(workers=1, timeout_s=30.0)
+    run(pool, [0], 30)
+    slow = threading.Thread(target=run, args=(pool, ["nap"] * 12, 30))  # 12 x 0.25 s
+    slow.start()
+    time.sleep(0.1)
+    start = time.monotonic()
+    assert [outcome.value for outcome in run(pool, [1], 30)] == [1]
+    assert time.monotonic() - start < 1.0
+    assert slow.is_alive()
+    slow.join()
+
+
+def test_an_exact_question_waits_for_no_worker(verifier):
+    hard = [(r"\sqrt{2}+x", rf"\boxed{{\sqrt{{2}}+{n} x+\sin x}}", False) for n in range(2, 200)]
+    busy = threading.Thread(target=verifier.grade_many, args=(hard,))
+    busy.start()
+    waits = []
+    while busy.is_alive() and len(waits) < 50:
+        start = time.monotonic()
+        assert verifier.same_answer([("1/2", "0.5"), ("3", "4")]) == [True, False]
+        waits.append(time.monotonic() - start)
+    busy.join()
+    assert sorted(waits)[len(waits) // 2] < 0.05
+
+
+def test_a_callers_deadline_counts_while_it_waits_for_its_turn(make_pool):
+    pool = make_pool(workers=1, timeout_s=30.0)
+    run(pool, [0], 30)
+    slow = threading.Thread(target=run, args=(pool, ["long nap"], 30))
+    slow.start()
+    time.sleep(0.1)
+    start = time.monotonic()
+    assert run(pool, [1], 0.3)[0].failure is Status.TIMEOUT
+    assert time.monotonic() - start < 1.0
+    slow.join()
+    assert run(pool, [2], 30)[0].value == 2
+
+
+def test_closing_ends_a_batch_that_another_thread_runs(make_pool):
+    pool, ended = make_pool(workers=1, timeout_s=60.0), []
+
+    def work():
+        with pytest.raises(RuntimeError, match="closed"):
+            run(pool, ["hang", 1], 60)
+        ended.append(True)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    time.sleep(0.5)
+    pool.close()
+    thread.join(timeout=10)
+    assert ended
+
+
+def test_telling_answers_apart_has_a_deadline_of_its_own():
+    hard = [(rf"\lfloor {n}\sqrt{{2}}\rfloor", rf"\lfloor {n}\pi\rfloor") for n in range(60)]
+    with Verifier(workers=1, equality_timeout_s=1e-6) as verifier:
+        assert set(verifier.same_answer(hard)) == {None}
+        assert verifier.grade_many([(r"\sqrt8", r"\boxed{2\sqrt2}", False)])[0].correct
+
+
 def test_the_environment_of_a_worker_is_minimal(make_pool, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "secret")
-    seen = make_pool().run(["environment"], 30)[0].value
+    seen = run(make_pool(), ["environment"], 30)[0].value
     assert "HF_TOKEN" not in seen and "HOME" not in seen
 
 
@@ -160,11 +230,12 @@ def test_a_parent_that_dies_leaves_no_orphan(ending, tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *filter(None, sys.path)]))
     code = (
         "from lte_jax.host.verify.pool import Pool\n"
+        "def run(pool, tasks, limit_s): return pool.run([[task] for task in tasks], limit_s)\n"
         "pool = Pool('pool_target:target', 2, 60.0, 512)\n"
-        "pool.run([0, 1], 30)\n"
+        "run(pool, [0, 1], 30)\n"
         "pids = pool.pids\n"
-        "print(*pids, *[outcome.value for outcome in pool.run(['pid', 'pid'], 30)], flush=True)\n"
-        "pool.run(['hang', 'hang'], 60)\n"
+        "print(*pids, *[outcome.value for outcome in run(pool, ['pid', 'pid'], 30)], flush=True)\n"
+        "run(pool, ['hang', 'hang'], 60)\n"
     )
     parent = subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
@@ -180,18 +251,18 @@ def test_a_parent_that_dies_leaves_no_orphan(ending, tmp_path, monkeypatch):
 
 def test_close_ends_all_processes_and_may_be_called_twice(make_pool):
     pool = make_pool()
-    pool.run([1, 2, 3], 30)
+    run(pool, [1, 2, 3], 30)
     pids = pool.pids
     pool.close()
     pool.close()
     assert wait_until(lambda: not any(map(alive, pids)))
     with pytest.raises(RuntimeError, match="closed"):
-        pool.run([1], 1)
+        run(pool, [1], 1)
 
 
 def test_a_target_that_cannot_be_imported_is_an_error_and_not_a_verdict(make_pool):
-    with pytest.raises(RuntimeError, match="does not start"):
-        make_pool("no_such_module:f").run([1], 30)
+    with pytest.raises(TargetError, match="No module named 'no_such_module'"):
+        run(make_pool("no_such_module:f"), [1], 30)
 
 
 def test_verdicts_come_in_order_and_repeat(verifier):

@@ -1,130 +1,47 @@
-"""Compare the shapes of two answers (lists, tuples, intervals, equations …) and leave scalars to an arithmetic.
+"""Are two parsed answers the same? Decides shapes (lists, intervals, equations …); leaves scalars to an arithmetic.
 
 The same code runs in the caller, with exact.ExactArithmetic, and in a worker, with symbolic.SymbolicArithmetic.
 """
 
 from fractions import Fraction
 
-from lte_jax.host.verify.conventions import Conventions
-from lte_jax.host.verify.syntax import Node, contains, is_inexact, replace, symbols
+from lte_jax.config import ConventionsConfig
+from lte_jax.host.verify.exact import last_place, rational
+from lte_jax.host.verify.shapes import bound_name, is_definition, is_equation, is_name, shape
+from lte_jax.host.verify.syntax import Node, is_inexact, replace, symbols, walk
 from lte_jax.host.verify.units import units_conflict
 
-_FLIPPED = {"<": ">", ">": "<", "<=": ">=", ">=": "<=", "=": "=", "!=": "!="}
-INFINITY = Node("const", value="inf")
-MINUS_INFINITY = Node("neg", (INFINITY,))
-RADIANS_PER_DEGREE = Node("div", (Node("const", value="pi"), Node("num", value=Fraction(180))))
-
-
-def signs(node: Node) -> tuple[Node, ...]:
-    """The values of an answer with plus-minus signs; one choice of sign for the whole answer."""
-    if not contains(node, "pm"):
-        return (node,)
-
-    def choose(upper: bool):
-        def swap(part: Node) -> Node | None:
-            if part.op != "pm":
-                return None
-            return part.args[0] if (part.value == "pm") == upper else Node("neg", part.args)
-
-        return swap
-
-    return replace(node, choose(True)), replace(node, choose(False))
-
-
-def is_name(node: Node) -> bool:
-    """Something that an equation may define: x, f(x), (x, y) or a word."""
-    if node.op == "tuple":
-        return all(part.op == "sym" for part in node.args)
-    return node.op in ("sym", "call", "text")
-
-
-def oriented(node: Node) -> Node:
-    """An equation with the name on the left; of a chain a = b = c the two ends."""
-    if node.op != "rel" or set(node.value) != {"="}:
-        return node
-    left, right = node.args[0], node.args[-1]
-    if is_name(right) and not is_name(left) and not symbols(left):
-        left, right = right, left
-    return Node("rel", (left, right), ("=",))
-
-
-def is_equation(node: Node) -> bool:
-    return node.op == "rel" and node.value == ("=",)
-
-
-def is_definition(node: Node) -> bool:
-    return is_equation(node) and is_name(node.args[0]) and not symbols(node.args[0]) & _own(node)
-
-
-def _own(node: Node) -> set[str]:
-    """Symbols of the right side, less the variable of a function on the left."""
-    left, right = node.args
-    return symbols(right) - ({part.value for part in left.args} if left.op == "call" else set())
-
-
-def interval(node: Node) -> Node:
-    """An inequality in one name with plain ends as an interval; anything else as it is."""
-    if node.op == "in" and is_name(node.args[0]):
-        return node.args[1]
-    if node.op != "rel" or "=" in node.value:
-        return node
-    sides, relations = node.args, node.value
-    if len(sides) == 2:
-        if not is_name(sides[0]) and is_name(sides[1]):
-            sides, relations = sides[::-1], (_FLIPPED[relations[0]],)
-        if not is_name(sides[0]):
-            return node
-        return _half_line(relations[0], sides[1])
-    if len(sides) == 3 and is_name(sides[1]):
-        if relations[0] in (">", ">="):
-            sides, relations = sides[::-1], (_FLIPPED[relations[1]], _FLIPPED[relations[0]])
-        if all(relation in ("<", "<=") for relation in relations):
-            brackets = ("[" if relations[0] == "<=" else "(") + ("]" if relations[1] == "<=" else ")")
-            return Node("tuple", (sides[0], sides[2]), brackets)
-    return node
-
-
-def _half_line(relation: str, end: Node) -> Node:
-    below, above = (MINUS_INFINITY, end), (end, INFINITY)
-    if relation == "!=":
-        return Node("union", (Node("tuple", below, "()"), Node("tuple", above, "()")))
-    if relation in ("<", "<="):
-        return Node("tuple", below, "(]" if relation == "<=" else "()")
-    return Node("tuple", above, "[)" if relation == ">=" else "()")
-
-
-def shape(node: Node) -> Node:
-    """The answer with plus-minus written out, inequalities as intervals, equations oriented."""
-    if node.op in ("list", "set"):
-        parts = [value for part in node.args for value in signs(part)]
-        parts = [shape(part) for part in parts]
-        ranges = [part for part in parts if part.op == "tuple" or part.op == "union"]
-        originals = [part for part in node.args if part.op == "rel" and "=" not in part.value]
-        if node.op == "list" and len(ranges) == len(parts) == len(originals) > 1:
-            return Node("union", tuple(parts))  # x < 1 or x > 2
-        return Node(node.op, tuple(parts))
-    values = signs(node)
-    if len(values) > 1:
-        return Node("list", tuple(shape(value) for value in values))
-    if node.op == "rel" and len(node.args) == 2 and node.value == ("=",) and node.args[1].op == "list":
-        return shape(node.args[1])
-    return interval(oriented(node))
+_RADIANS_PER_DEGREE = Node("div", (Node("const", value="pi"), Node("num", value=Fraction(180))))
 
 
 class Comparison:
     """Are two parsed answers the same under the conventions?"""
 
-    def __init__(self, arithmetic, conventions: Conventions):
+    def __init__(self, arithmetic, conventions: ConventionsConfig):
         self.arithmetic = arithmetic
         self.conventions = conventions
 
     def same(self, gold: Node, answer: Node) -> bool:
         """Raises Undecided or TooLarge where the arithmetic does."""
-        return gold == answer or self._shaped(shape(gold), shape(answer))
+        if gold == answer:
+            return True
+        if "approx" in (gold.op, answer.op):
+            return self._alternatives(gold, answer)
+        names = bound_name(gold), bound_name(answer)
+        if None not in names and names[0] != names[1]:
+            return False  # x > 2 is not y > 2
+        return self._shaped(shape(gold), shape(answer))
+
+    def _alternatives(self, gold: Node, answer: Node) -> bool:
+        """Of `sqrt(2) = 1.41…` rounded, either value will do."""
+        pairs = ((left, right) for left in _spellings(gold) for right in _spellings(answer))
+        return any(self.same(left, right) for left, right in pairs)
 
     def _shaped(self, gold: Node, answer: Node) -> bool:
         if is_equation(gold) or is_equation(answer):
             return self._equations(gold, answer)
+        if "ratio" in (gold.op, answer.op):
+            return self._ratios(gold, answer)
         if gold.op == "set" and len(gold.args) == 1 and answer.op != "set":
             gold = gold.args[0]
         if answer.op == "set" and len(answer.args) == 1 and gold.op not in ("set", "union"):
@@ -145,8 +62,23 @@ class Comparison:
         if gold.op == "union":
             return self._any_order(gold.args, answer.args)
         if gold.op == "rel":
-            return gold.value == answer.value and self._in_order(gold.args, answer.args)
-        return self._in_order(gold.args, answer.args)  # ratio, in
+            return gold.value == answer.value and self._inequalities(gold, answer)
+        return gold.value == answer.value and self._in_order(gold.args, answer.args)  # in, minus, cases, where
+
+    def _inequalities(self, gold: Node, answer: Node) -> bool:
+        if len(gold.args) == len(answer.args) == 2 and all(side.scalar for side in (*gold.args, *answer.args)):
+            return self.arithmetic.equal(_difference(gold), _difference(answer), 0.0)
+        return self._in_order(gold.args, answer.args)
+
+    def _ratios(self, gold: Node, answer: Node) -> bool:
+        """3:2 is 3:2 and 3/2; a time such as 4:30 is no ratio, so nothing is reduced."""
+        if gold.op == answer.op:
+            return self._in_order(gold.args, answer.args)
+        ratio, other = (gold, answer) if gold.op == "ratio" else (answer, gold)
+        if len(ratio.args) != 2 or other.op != "div":
+            return False
+        quotient = Node("div", ratio.args)
+        return self.same(quotient, other) if ratio is gold else self.same(other, quotient)
 
     def _in_order(self, gold: tuple[Node, ...], answer: tuple[Node, ...]) -> bool:
         return len(gold) == len(answer) and all(map(self.same, gold, answer))
@@ -203,11 +135,23 @@ class Comparison:
             if left.op == right.op == "call" and left.value == right.value:
                 renamed = _rename(answer.args[1], right.args[0].value, left.args[0].value)
                 return self.same(gold.args[1], renamed)
+            if left.op == right.op == "tuple":
+                return self._reordered(gold, answer)
+            if {left.op, right.op} == {"call", "sym"} and {left.value, right.value} == {"f", "y"}:
+                return self.same(gold.args[1], answer.args[1])  # y = 2x, f(x) = 2x
             if not (symbols(gold.args[1]) or symbols(answer.args[1])):
                 return False  # x = 5 is not y = 5
         if not all(side.scalar for side in (*gold.args, *answer.args)):
             return self._in_order(gold.args, answer.args)
         return self.arithmetic.proportional(_difference(gold), _difference(answer))
+
+    def _reordered(self, gold: Node, answer: Node) -> bool:
+        """(x, y) = (1, 2) is (y, x) = (2, 1)."""
+        names, values = answer.args[0].args, answer.args[1].args
+        wanted = gold.args[0].args
+        if set(names) != set(wanted) or len(names) != len(values) or len(set(names)) < len(names):
+            return False
+        return self._in_order(gold.args[1].args, tuple(values[names.index(name)] for name in wanted))
 
     # scalars
 
@@ -224,7 +168,19 @@ class Comparison:
             return self._bases(gold, answer, tolerance)
         if gold.op == "deg" or answer.op == "deg":
             return self._degrees(gold, answer, tolerance)
+        if not tolerance and self._is_long_decimal(gold, answer):
+            tolerance = last_place(answer.value) / abs(answer.value)
         return self.arithmetic.equal(gold, answer, tolerance)
+
+    def _is_long_decimal(self, gold: Node, answer: Node) -> bool:
+        """1.4142135624 for sqrt(2); never a rounded form of a gold that has a finite decimal form itself."""
+        wanted, value = self.conventions.decimal_digits, answer.value
+        if not wanted or answer.op != "num" or not answer.inexact or value.denominator == 1:
+            return False
+        exact = rational(gold)
+        if symbols(gold) or exact is not None and last_place(exact):
+            return False
+        return len(str(abs(value / last_place(value)))) >= wanted
 
     def _percentages(self, gold: Node, answer: Node, tolerance: float) -> bool:
         inner_gold = gold.args[0] if gold.op == "pct" else gold
@@ -243,18 +199,17 @@ class Comparison:
     def _degrees(self, gold: Node, answer: Node, tolerance: float) -> bool:
         one_sided = gold.op != answer.op
         plain = [side.args[0] if side.op == "deg" else side for side in (gold, answer)]
-        if one_sided and any(part.value == "pi" for side in plain for part in _leaves(side)):
-            radians = [side if side.op != "deg" else _mul(side.args[0], RADIANS_PER_DEGREE) for side in (gold, answer)]
+        if one_sided and any(part.value == "pi" for side in plain for part in walk(side)):
+            radians = [
+                side if side.op != "deg" else Node("mul", (side.args[0], _RADIANS_PER_DEGREE))
+                for side in (gold, answer)
+            ]
             return self.arithmetic.equal(*radians, tolerance)
         return (self.conventions.degrees_optional or not one_sided) and self.arithmetic.equal(*plain, tolerance)
 
 
-def _leaves(node: Node) -> list[Node]:
-    return [node] if not node.args else [leaf for part in node.args for leaf in _leaves(part)]
-
-
-def _mul(left: Node, right: Node) -> Node:
-    return Node("mul", (left, right))
+def _spellings(node: Node) -> tuple[Node, ...]:
+    return (*_spellings(node.args[0]), node.args[1]) if node.op == "approx" else (node,)
 
 
 def _difference(equation: Node) -> Node:

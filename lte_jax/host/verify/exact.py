@@ -7,7 +7,7 @@ Undecided where it cannot.
 from fractions import Fraction
 from math import comb, factorial, isqrt
 
-from lte_jax.host.verify.conventions import MAX_BITS, MAX_FACTORIAL
+from lte_jax.host.verify.limits import MAX_BITS, MAX_FACTORIAL
 from lte_jax.host.verify.syntax import Node, TooLarge, Undecided, contains
 
 
@@ -97,6 +97,16 @@ def base_value(digits: str, base: int) -> Fraction | None:
         return Fraction(int(digits, base))
     except ValueError:
         return None
+
+
+def last_place(value: Fraction) -> Fraction:
+    """1/1000 for 0.125: the place of the last digit of a finite decimal; 0 where there is no such form."""
+    rest, twos, fives = value.denominator, 0, 0
+    while rest % 2 == 0:
+        rest, twos = rest // 2, twos + 1
+    while rest % 5 == 0:
+        rest, fives = rest // 5, fives + 1
+    return Fraction(1, 10 ** max(twos, fives)) if rest == 1 else Fraction(0)
 
 
 def infinity(node: Node) -> int:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from lte_jax.config import VerifyConfig
 from lte_jax.host.verify.verifier import Verifier
 
 _BATCH = 1_000
@@ -30,20 +31,24 @@ def _read_rows(path: Path) -> Iterator[dict]:
             yield row
 
 
-def verify_file(path: str | Path, output: str | Path, *, workers: int = 2, timeout_s: float = 2.0) -> dict:
-    """Write {id?, correct, status, extracted} for each line of `path`, in order.
+def verify_file(path: str | Path, output: str | Path, **settings) -> dict:
+    """Write {id?, correct, status, extracted} for each line of `path`, in order. `settings`: fields of VerifyConfig.
 
-    Returns n, correct, by_status, seconds. All rows are read before anything is written, and `output`
-    appears whole or not at all.
+    Nobody waits for a batch of a file, so its deadline is long enough for every row to fail twice. Returns n,
+    correct, by_status, seconds. All rows are read before anything is written; `output` appears whole or not at all.
     """
     start = time.monotonic()
     rows = list(_read_rows(Path(path)))
+    patience_s = 2 * _BATCH * VerifyConfig(**settings).timeout_s
     output = Path(output)
     unfinished = output.with_name(f".{output.name}.{os.getpid()}.tmp")
     statuses: Counter[str] = Counter()
     n_correct = 0
     try:
-        with Verifier(workers, timeout_s) as verifier, unfinished.open("w", encoding="utf-8") as lines:
+        with (
+            Verifier(**settings | {"batch_timeout_s": patience_s}) as verifier,
+            unfinished.open("w", encoding="utf-8") as lines,
+        ):
             for begin in range(0, len(rows), _BATCH):
                 batch = rows[begin : begin + _BATCH]
                 verdicts = verifier.grade_many([(row["gold"], row["prediction"], False) for row in batch])

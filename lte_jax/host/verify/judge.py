@@ -1,28 +1,35 @@
 """From two texts to a status: read both, compare. `decide` is cheap and safe; what it leaves open, slow.py decides."""
 
 import re
+from collections.abc import Iterator
 from functools import lru_cache
 
-from lte_jax.host.verify.compare import Comparison, shape
-from lte_jax.host.verify.conventions import DEFAULT, MATHEMATICAL, Conventions
+from lte_jax.config import ConventionsConfig
+from lte_jax.host.verify.compare import Comparison
 from lte_jax.host.verify.exact import ExactArithmetic
 from lte_jax.host.verify.extract import boxes
 from lte_jax.host.verify.normalise import normalise, squeeze
 from lte_jax.host.verify.parse import parse
+from lte_jax.host.verify.shapes import shape
 from lte_jax.host.verify.syntax import Node, TooLarge, Undecided, Unreadable
 from lte_jax.records import Status
 
-_CONVENTIONS = {"default": DEFAULT, "mathematical": MATHEMATICAL}
-_CHOICE = re.compile(r"(?:\\text\{\s*)?\(?([A-J])\)?\.?\s*\}?")
-_CHOICE_WITH_TEXT = re.compile(r"(?:\\text\{\s*)?(?:\(([A-J])\)|([A-J])\s*[).:\-])\}?\s*(?P<rest>.*)", re.DOTALL)
+DEFAULT = ConventionsConfig()
+_LETTER = r"\(?([A-J])\)?|\(([a-j])\)"
+_CHOICE = re.compile(rf"(?:\\text)?\{{?\s*(?:{_LETTER})\s*[.:]?\s*\}}?")
+_CHOICE_WITH_TEXT = re.compile(
+    r"(?:\\text)?\{?\s*(?:\(([A-J])\)|([A-J])\s*[).:])\s*\}?(?:\s*[-:.]\s)?\s*(?P<rest>.*)", re.DOTALL
+)
 _ANOTHER_CHOICE = re.compile(r"\([A-J]\)|(?<![A-Za-z])[A-J]\s*[).:]|(?<![A-Za-z])(?:and|or|,)\s*\(?[A-J]\)?\s*\Z")
+_COMMANDS = re.compile(r"\\[A-Za-z]+(?!\{[^{}]*[a-z]{3})")
+_WORDS = re.compile(r"[A-Za-z]{3}")
 _BARE_COMMAS = re.compile(r"[0-9]{1,3}(?:,[0-9]{3})+")
 
 
 def choice(text: str, with_text: bool) -> str | None:
-    """The letter of a multiple-choice answer: `B`, `(B)`, `\\text{(B)}` and, if `with_text`, `B) the text of B`."""
+    """The letter of a multiple-choice answer: `B`, `(b)`, `\\text{(B)}` and, if `with_text`, `B) the text of B`."""
     if match := _CHOICE.fullmatch(text):
-        return match.group(1)
+        return (match.group(1) or match.group(2)).upper()
     match = _CHOICE_WITH_TEXT.fullmatch(text) if with_text else None
     if match is None or _ANOTHER_CHOICE.search(match.group("rest")):
         return None
@@ -40,9 +47,9 @@ def read(text: str, thousands: bool = True) -> Node:
 
 @lru_cache(maxsize=65_536)
 def gold_text(gold: str) -> str:
-    """A gold in one spelling; a box around it is taken off."""
+    """A gold in one spelling: of a box its content, of a GSM8K solution what stands behind its ####."""
     inner = boxes(gold)
-    return normalise(inner[-1] if inner else gold)
+    return normalise(inner[-1] if inner else gold.rpartition("####")[2])
 
 
 def is_list(gold: str) -> bool:
@@ -53,29 +60,59 @@ def is_list(gold: str) -> bool:
         return False
 
 
-def _compare(gold: str, answer: str, arithmetic, conventions: Conventions) -> Status:
+def _compare(gold: str, answer: str, arithmetic, conventions: ConventionsConfig) -> Status:
     """Both normalised. Raises Undecided."""
     if squeeze(gold) == squeeze(answer):
         return Status.EQUAL
-    letter = choice(gold, with_text=False)
+    letter = choice(gold, conventions.choice_with_text)
     if letter and letter == choice(answer, conventions.choice_with_text):
         return Status.EQUAL
     try:
         gold_node = read(gold)
     except Unreadable:
         return Status.BAD_GOLD
-    try:
-        answer_node = read(answer)
-    except Unreadable:
-        return Status.UNPARSABLE
     comparison = Comparison(arithmetic, conventions)
-    same = comparison.same(gold_node, answer_node)
-    if not same and _BARE_COMMAS.search(gold) and "," in answer:
-        same = comparison.same(read(gold, False), read(answer, False))  # 100,200 as a list of two
-    return Status.EQUAL if same else Status.DIFFERENT
+
+    def same(text: str) -> bool:
+        if comparison.same(gold_node, read(text)):
+            return True
+        as_lists = _BARE_COMMAS.search(gold) and "," in text  # 100,200 may be a list of two
+        return bool(as_lists) and comparison.same(read(gold, False), read(text, False))
+
+    unreadable = None
+    for text in _spellings(answer, gold_is_letter=letter is not None):
+        try:
+            if same(text):
+                return Status.EQUAL
+        except Unreadable as error:
+            unreadable = unreadable or error
+    if unreadable:
+        raise unreadable
+    return Status.DIFFERENT
 
 
-def settle(gold: str, answer: str, arithmetic, conventions: str) -> Status:
+def _spellings(answer: str, gold_is_letter: bool) -> Iterator[str]:
+    """The answer; then, for a gold that is no letter, what stands behind a letter, `(B) 12`, and what follows the last
+    `=` where the left side cannot be read, `P(X = 1) = 12`; but nothing of a sentence."""
+    yield answer
+    if gold_is_letter:
+        return
+    if match := _CHOICE_WITH_TEXT.fullmatch(answer):
+        yield match.group("rest").removesuffix("}").strip()
+    left, equals, right = answer.rpartition("=")
+    if equals and not _WORDS.search(_COMMANDS.sub("", left)) and not _is_readable(left):
+        yield right.strip()
+
+
+def _is_readable(text: str) -> bool:
+    try:
+        read(text.strip())
+    except Unreadable:
+        return False
+    return True
+
+
+def settle(gold: str, answer: str, arithmetic, conventions: ConventionsConfig) -> Status:
     """The status of an answer by one arithmetic. Raises Undecided where that does not reach."""
     try:
         gold = gold_text(gold)
@@ -84,7 +121,7 @@ def settle(gold: str, answer: str, arithmetic, conventions: str) -> Status:
     if not gold:
         return Status.BAD_GOLD
     try:
-        return _compare(gold, normalise(answer), arithmetic, _CONVENTIONS[conventions])
+        return _compare(gold, normalise(answer), arithmetic, conventions)
     except TooLarge:
         return Status.TOO_LARGE
     except Unreadable:
@@ -92,7 +129,7 @@ def settle(gold: str, answer: str, arithmetic, conventions: str) -> Status:
 
 
 @lru_cache(maxsize=65_536)
-def decide(gold: str, answer: str, conventions: str = "default") -> Status | None:
+def decide(gold: str, answer: str, conventions: ConventionsConfig = DEFAULT) -> Status | None:
     """The status of an answer where exact arithmetic will do, None where a worker must decide. Never raises."""
     try:
         return settle(gold, answer, ExactArithmetic(), conventions)
@@ -100,7 +137,7 @@ def decide(gold: str, answer: str, conventions: str = "default") -> Status | Non
         return None
 
 
-def check_gold(answer: str) -> str | None:
+def check_gold(answer: str, conventions: ConventionsConfig = DEFAULT) -> str | None:
     """Why a reference answer cannot be used, or None. A good one can be read and matches itself inside a box."""
     try:
         text = gold_text(answer)
@@ -110,6 +147,6 @@ def check_gold(answer: str) -> str | None:
     except Unreadable as error:
         return f"cannot be read, so only the identical text would match it: {error}"
     boxed = boxes(f"\\boxed{{{answer}}}")
-    if not boxed or decide(answer, boxed[-1]) is not Status.EQUAL:
+    if not boxed or decide(answer, boxed[-1], conventions) is not Status.EQUAL:
         return "does not match itself inside a box"
     return None

@@ -6,57 +6,111 @@ All replacements are single passes with patterns that cannot backtrack far; the 
 import re
 import unicodedata
 
-from lte_jax.host.verify.conventions import MAX_ANSWER_CHARS
+from lte_jax.host.verify.limits import MAX_ANSWER_CHARS
 from lte_jax.host.verify.syntax import TooLarge
 
 _CHARACTERS = {
     **dict.fromkeys("−–—‒﹣－", "-"),
     **dict.fromkeys("\u200b\u200c\u200d\u2060\ufeff\u00ad\u200e\u200f", ""),
-    **dict.fromkeys("×✕", r"\times "), "·": r"\cdot ", "⋅": r"\cdot ", "÷": r"\div ", "∕": "/", "⁄": "/",
+    **dict.fromkeys("×✕", r"\times "), "·": r"\cdot ", "⋅": r"\cdot ", "∙": r"\cdot ", "•": r"\cdot ", "∗": "*",
+    "÷": r"\div ", "∕": "/", "⁄": "/", "∶": ":",
     "√": r"\sqrt ", "∛": r"\sqrt[3] ", "π": r"\pi ", "∞": r"\infty ", "°": r"^\circ ", "±": r"\pm ", "∓": r"\mp ",
     "≤": r"\le ", "≥": r"\ge ", "≠": r"\ne ", "≈": r"\approx ", "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ",
-    "∅": r"\emptyset ", "ℝ": r"\mathbb{R}", "⌊": r"\lfloor ", "⌋": r"\rfloor ", "⌈": r"\lceil ", "⌉": r"\rceil ",
+    "∅": r"\emptyset ", "ℝ": r"\mathbb{R}", "ℤ": r"\mathbb{Z}", "∖": r"\setminus ", "∠": r"\angle ", "△": r"\triangle ",
+    "⌊": r"\lfloor ", "⌋": r"\rfloor ", "⌈": r"\lceil ", "⌉": r"\rceil ", "⟨": r"\langle ", "⟩": r"\rangle ",
     "θ": r"\theta ", "α": r"\alpha ", "β": r"\beta ", "λ": r"\lambda ", "ω": r"\omega ", "μ": r"\mu ", "σ": r"\sigma ",
+    "γ": r"\gamma ", "δ": r"\delta ", "φ": r"\phi ",
     "½": r"\frac{1}{2}", "⅓": r"\frac{1}{3}", "⅔": r"\frac{2}{3}", "¼": r"\frac{1}{4}", "¾": r"\frac{3}{4}",
-    "′": "'", "’": "'", "“": '"', "”": '"', "€": "", "£": "", "\u00a0": " ",
+    "′": "'", "’": "'", "“": '"', "”": '"', "€": "", "£": "", "¥": "", "₹": "", "\u00a0": " ", "…": "...",
 }  # fmt: skip
 _SUPERSCRIPTS = "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻"
 _CHARACTERS |= {char: f"^{{{plain}}}" for char, plain in zip(_SUPERSCRIPTS, "0123456789+-", strict=True)}
 _CHARACTERS |= {char: f"_{{{digit}}}" for digit, char in enumerate("₀₁₂₃₄₅₆₇₈₉")}
 _TABLE = str.maketrans(_CHARACTERS)
 
-_THOUSANDS = re.compile(r"(?<=[0-9])(?:\{,\}|,\\!|\\,|\{\\,\})\s*(?=[0-9]{3}(?![0-9]))")
+_SCALES = {"thousand": 3, "million": 6, "billion": 9, "trillion": 12}
+_TEXTS = r"\\(?:text(?:bf|it|rm|normal|sf|tt|up|md)?|[mh]box|math(?:rm|sf|it|tt)|operatorname\*?|rm|emph)(?=\s*\{)"
+_THOUSANDS = re.compile(r"(?<=[0-9])(?:\{,\}|,?\\[!,;: ]|\{\\,\})\s*(?=[0-9]{3}(?![0-9]))")
 _SPACES = re.compile(
-    r"(?<!\\)\\(?:[!,;:> ]|quad\b|qquad\b|displaystyle\b|textstyle\b|limits\b|[bB]ig+[lr]?(?![a-z])"
-    r"|(?:left|right)(?![a-z])\.?|phantom\{[^{}]*\})|~"
+    r"(?<!\\)\\(?:[!,;:> ]|(?:q?quad|displaystyle|textstyle|scriptstyle|limits|[bB]ig+[lr]?)(?![a-z])"
+    r"|(?:left|right)(?![a-z])\.?|h?phantom\{[^{}]*\}|tag\{[^{}]*\}|hspace\{[^{}]*\}"
+    r"|(?:text)?color\{[A-Za-z]*\}|(?:underline|boxed|fbox|mathbf|boldsymbol|bm|bold|mathcal|vec)(?![a-z])"
+    r"|mathrm\{~?\}|checkmark(?![a-z])|(?:black)?square(?![a-z])|qed(?![a-z])|pounds(?![a-z])|euro(?![a-z]))|~"
 )
-_SPELLINGS = [
-    (re.compile(r"\\[dtc]frac(?![a-z])"), r"\\frac"),
+_LATEX = [
+    (re.compile(r"\\(?:[dtc]|nice|s|x|flat)frac(?![a-z])"), r"\\frac"),
     (re.compile(r"\\[dt]binom(?![a-z])"), r"\\binom"),
-    (re.compile(r"\\(?:text(?:bf|it|rm|normal|sf)|[mh]box|math(?:rm|sf|it)|operatorname\*?|rm)(?=\s*\{)"), r"\\text"),
-    (re.compile(r"\\(?:mathbf|boldsymbol|bm|mathcal|vec)(?![a-z])"), ""),
-    (re.compile(r"\\(?:leqslant|leq)(?![a-z])"), r"\\le"),
-    (re.compile(r"\\(?:geqslant|geq)(?![a-z])"), r"\\ge"),
-    (re.compile(r"\\neq(?![a-z])"), r"\\ne"),
-    (re.compile(r"\\varnothing"), r"\\emptyset"),
+    (re.compile(r"\{([^{}]*)\\over(?![a-z])([^{}]*)\}"), r"\\frac{\1}{\2}"),
+    (re.compile(r"\{([^{}]*)\\choose(?![a-z])([^{}]*)\}"), r"\\binom{\1}{\2}"),
+    (re.compile(r"\\(?:mathrm|operatorname)\s*\{\s*([ei])\s*\}"), r"\1 "),
+    (re.compile(_TEXTS), r"\\text"),
+    (re.compile(r"\\text\s*\{\s*(a?r?c?(?:sin|cos|tan)h?|cot|sec|csc|ln|log|exp|cis|gcd|lcm|max|min)\s*\}"), r"\\\1 "),
+    (re.compile(r"\\text\s*\{\s*([-+]?[0-9][^{}]*|[A-Z](?:(?:\s*,\s*|\s+and\s+|\s+or\s+)[A-Z])+)\}"), r" \1 "),
+    (re.compile(r"\{:\}"), ":"),
+    (re.compile(r"\\frac\s*\{\s*\\text\s*\{([^{}]*)\}\s*\}\s*\{\s*\\text\s*\{([^{}]*)\}\s*\}"), r"\\text{\1/\2}"),
+    (re.compile(r"\\(?:leqslant|leq|leqq)(?![a-z])"), r"\\le"),
+    (re.compile(r"\\(?:geqslant|geq|geqq)(?![a-z])"), r"\\ge"),
+    (re.compile(r"\\neq(?![a-z])|\\not\s*="), r"\\ne"),
+    (re.compile(r"\\varnothing(?![a-z])"), r"\\emptyset"),
     (re.compile(r"\\var(?=phi|epsilon|theta)"), r"\\"),
-    (re.compile(r"\^\s*\{\s*\\circ\s*\}|\^\s*\\circ|\\degree(?![a-z])"), r"\\degree "),
-    (re.compile(r"\\text\{\s*degrees?\s*\}|(?<=[0-9])\s*degrees?\b"), r"\\degree "),
-    (re.compile(r"\\%|\\text\{\s*(?:percent|%|\\%)\s*\}|(?<=[0-9}])\s*percent\b"), "%"),
-    (re.compile(r"\\\$|\bUSD\b|\\pounds(?![a-z])|\\euro(?![a-z])"), ""),
-    (re.compile(r"\$|\\\(|\\\)|\\\[|\\\]|\*\*"), ""),
-    (re.compile(r"(?<=[\])])\s*U\s*(?=[\[(])"), r"\\cup "),
-    (re.compile(r"\b(?:np|math|numpy)\.(?=[a-z])"), ""),
-    (re.compile(r"(?<=:[0-9]{2})\s*(?:\\text\{\s*)?([aApP])\.?\s?[mM]?\b\.*\s*\}?"), r"\\text{\1m}"),
+    (re.compile(r"\\(?:simeq|thickapprox|doteq)(?![a-z])"), r"\\approx"),
+    (re.compile(r"\\(?:backslash|smallsetminus)(?![a-z])|(?<=\\mathbb\{R\})\s*-(?=\s*\\\{)"), r"\\setminus "),
+    (re.compile(r"\\(?:lvert|rvert|vert|mid)(?![a-z])(?=[^{}]{0,99}\\[lr]?vert)|\\[lr]?vert(?![a-z])"), "|"),
+    (re.compile(r"\\measuredangle(?![a-z])"), r"\\angle"),
+    (re.compile(r"\^\s*\{\s*\\circ\s*\}|\^\s*\\circ(?![a-z])|\\degrees?(?![a-z])"), r"\\degree "),
+    (re.compile(r"\\text\s*\{\s*degrees?\s*\}"), r"\\degree "),
+    (re.compile(r"\\%|\\text\s*\{\s*(?:percent|%|\\%)\s*\}"), "%"),
+    (re.compile(r"\\\$"), ""),
+    (re.compile(r"\$|\\\(|\\\)|\\\[|\\\]"), ""),
     (re.compile(r"\^\s*\\prime(?![a-z])|\^\s*\{\s*\\prime\s*\}"), "'"),
+]  # fmt: skip
+_ALIGNED = re.compile(r"\\(?:begin|end)\{(?:align(?:ed)?|equation|gather(?:ed)?|split|displaymath|math)\*?\}")
+_DEGREE_SCALE = re.compile(r"(?<=\\degree )\s*(?:\\text\s*\{\s*[CF]\s*\}|[CF]\b)")
+_OF_A_QUESTION = r"\b(?i:find|such|that|let|suppose|if|solve|when|where|given|determine|compute|prove)\b"
+_PLAIN = [
+    (re.compile(r"(?<=[\w)\]}])(?:\*\*(?=[\w({\\-])| \*\* (?=[\w({\\-]))"), "^"),
+    (re.compile(r"\*\*|`|\""), ""),
+    (re.compile(r"(?<=[0-9])\s*degrees?\b"), r"\\degree "),
+    (re.compile(r"(?<=[0-9}])\s*percent\b"), "%"),
+    (re.compile(r"\(?(?:\\text\s*\{)?[\s(]*\\?[pb]?mod(?:[\s{(}]|\\text\s*\{)*([0-9]+)[\s)}]*"), r"\\text{mod \1}"),
+    (re.compile(r"\bUSD\b|^\s*Rs\.?(?=\s*[0-9])"), ""),
+    (re.compile(r"(?<=[\])])\s*U\s*(?=[\[(])"), r"\\cup "),
+    (re.compile(r"\b(?:np|math|numpy|sympy)\.(?=[a-z])"), ""),
+    (re.compile(r"(?<![\w.,])[1-9][0-9]{0,2}(?: [0-9]{3})+(?![\w,]| ?/)"), lambda m: m.group().replace(" ", "")),
+    (re.compile(r"(?<![\w.,])[0-9]{1,3}(?:\.[0-9]{3}){2,}(?![\w.,])"), lambda m: m.group().replace(".", "")),
+    (re.compile(r"(?<=[0-9])\s*(?:\\text\s*\{\s*)?(thousand|million|billion|trillion)\b(?!\s*\})"
+                r"|(?<=[0-9])\s*\\text\s*\{\s*(thousand|million|billion|trillion)\s*\}"),
+     lambda m: rf" \times 10^{{{_SCALES[m[1] or m[2]]}}} " + r"\text{" * ("{" in m[0] and not m[2])),
+    (re.compile(r"(?<=[0-9])(?:\s*\^\s*\{?\s*\\text\s*\{\s*(?:st|nd|rd|th)\s*\}\s*\}?|\^\{(?:st|nd|rd|th)\}"
+                r"|\s*\\text\s*\{\s*(?:st|nd|rd|th)\s*\}|(?:st|nd|rd|th)\b)"), ""),
+    (re.compile(r"(?<![\w:.])([0-9]{1,2})\s*(?:\\text\s*\{\s*)?([aApP])\.?\s?[mM]\b\.?\s*\}?"), r"\1:00\\text{\2m}"),
+    (re.compile(r"(?<=:[0-9]{2})\s*(?:\\text\s*\{\s*)?([aApP])\.?\s?[mM]?\b\.*\s*\}?"), r"\\text{\1m}"),
+    (re.compile(r"(?<=[0-9])\s*(?:\\text\s*\{\s*to\s*\}|\bto\b)\s*(?=[0-9])"), ":"),
+    (re.compile(r"\A\s*\\text\s*\{\s*(?i:(?:the )?(?:final )?answer(?: is)?\s*:?|option|choice)\s+([^{}]*)\}"), r"\1"),
+    (re.compile(r"\A\s*(?:[Oo]ption|[Cc]hoice|[Aa]nswer)\s*:?\s+(?=\(?[A-J]\b)"), ""),
+    (re.compile(r"\A\s*(?:=>|->|⇒|→|∴|\\(?:Rightarrow|implies|therefore|rightarrow|to)(?![a-z]))+"), ""),
+    (re.compile(r"(?<=[0-9])\s*\([A-Za-z][A-Za-z -]{2,30}\)\s*\Z"), ""),
+    (re.compile(r"\A\s*(?:approximately|approx\.?|about|roughly|exactly)\s+"), ""),
+    (re.compile(rf"\A\s*((?![^=]{{0,200}}{_OF_A_QUESTION})(?:[A-Za-z]+\s+){{0,4}}(?!sqrt|sin|cos|tan|log|exp|arc)(?=[A-Za-z]*[aeiouAEIOU])[A-Za-z]{{4,}}"
+                r"(?:\s+[A-Za-z]+)?)\s*=(?!=)"), r"\\text{\1}="),
+    (re.compile(r"\A\s*\\text\s*\{[^{}]*[A-Za-z]{2}[^{}]*\b(?:is|are|:)\s*\}\s*:?\s*"), ""),
+    (re.compile(r"[,;]?\s*(?:\\text\s*\{)?[\s,(]*\b(?:where|for)\b[^=<>{}]{0,60}\binteger[^=<>{}]{0,30}\}?"
+                r"[^=<>]{0,20}\Z"), ""),
     (re.compile(r"<="), r"\\le "),
     (re.compile(r">="), r"\\ge "),
     (re.compile(r"!="), r"\\ne "),
+    (re.compile(r"=="), "="),
 ]  # fmt: skip
-_WORD_UNIT = re.compile(r"(?<=[0-9}\])!])\s+([A-Za-z]{2,}(?:[ /][A-Za-z]+){0,3}(?:\s*\^\s*\{?[23]\}?)?)\s*\Z")
+_OPEN_ENDS = re.compile(r"\s*([\[\]])([^\[\]()]+,[^\[\]()]+)([\[\]])\s*")
+_WORD_UNIT = re.compile(r"(?<=[0-9}\])!])\s+([A-Za-z]{2,}\.?(?:[ /]\.?[A-Za-z]+\.?){0,3}(?:\s*\^\s*\{?[23]\}?)?)\s*\Z")
 _GLUED_UNIT = re.compile(r"(?<=[0-9])((?:cm|mm|km|kg|mg|mph|ft|lbs?|hrs?|min|sec|mL|ml)(?:\s*\^\s*\{?[23]\}?)?)\s*\Z")
 _SHORT_UNIT = re.compile(r"(?<=[0-9])\s+([mgshLNJWVKAC](?:/[smh])?(?:\s*\^\s*\{?[23]\}?)?)\s*\Z")
-_NOT_A_UNIT = re.compile(r"\b(?:or|and|pi|sqrt|sin|cos|tan|ln|log|exp|e|i|x|y|is|to|union|mod|not|over|if)\b")
+_NOT_A_UNIT = re.compile(
+    r"\b(?:or|and|pi|sqrt|sin|cos|tan|ln|log|exp|e|i|x|y|is|to|union|mod|not|over|if|inf|infinity)\b"
+)
+_LONE_ARGUMENT = re.compile(r"([_^])\{(\w)\}(?!\w)")
+_LETTERED = re.compile(r"\(?[A-J][).:]\s")  # (B) an ellipse
+_ENDLESS = re.compile(r"\.[0-9]+ ?\.{3,}\Z")
 _LOOSE_SPACE = re.compile(r"\s+(?![A-Za-z0-9])|(?<![A-Za-z0-9])\s+")
 
 
@@ -67,6 +121,8 @@ def _ascii_digit(char: str) -> str:
 
 def _mark_unit(text: str) -> str:
     """Plain words behind a number become a \\text unit, which the parser may drop."""
+    if _LETTERED.match(text):
+        return text
     for pattern in (_WORD_UNIT, _GLUED_UNIT, _SHORT_UNIT):
         match = pattern.search(text[-60:])
         if match and not _NOT_A_UNIT.search(match.group(1)):
@@ -74,6 +130,18 @@ def _mark_unit(text: str) -> str:
             begin = len(text) - len(text[-60:]) + match.start()
             return f"{text[:begin]}\\text{{{words}}}" + (f"^{power.strip()}" if power else "")
     return text
+
+
+def _round_ends(text: str) -> str:
+    """`]1, 2[` as `(1, 2)`."""
+    stripped = text.strip()
+    if not (stripped.startswith("]") or stripped.endswith("[")):
+        return text
+    parts = [_OPEN_ENDS.fullmatch(part) for part in text.split(r"\cup")]
+    if None in parts:
+        return text
+    ends = [("[" if p[1] == "[" else "(", "]" if p[3] == "]" else ")") for p in parts]
+    return r"\cup ".join(f"{left}{p[2]}{right}" for p, (left, right) in zip(parts, ends, strict=True))
 
 
 def normalise(answer: str) -> str:
@@ -84,16 +152,30 @@ def normalise(answer: str) -> str:
     if not answer.isascii():
         text = text.replace("}^{", "").replace("}_{", "")  # 10⁻⁶ was translated one character at a time
         text = "".join(map(_ascii_digit, unicodedata.normalize("NFKC", text)))
-    if "\\" in text or "~" in text:
+    if "\\" in text or "~" in text or "{" in text:
         text = _THOUSANDS.sub("", text)
+        text = re.sub(r"(?<=[0-9])\{,\}\s*(?=[0-9]{3}(?![0-9]))", "", text)
+        if _ALIGNED.search(text):
+            text = _ALIGNED.sub("", text).replace("&", "")
         text = _SPACES.sub(" ", text)
-    text = re.sub(r"(?<=[0-9])\{,\}\s*(?=[0-9]{3}(?![0-9]))", "", text)
-    for pattern, spelling in _SPELLINGS:
+        for pattern, spelling in _LATEX:
+            text = pattern.sub(spelling, text)
+        text = _DEGREE_SCALE.sub("", text)
+    text = text.replace("$", "")
+    for pattern, spelling in _PLAIN:
         text = pattern.sub(spelling, text)
-    text = text.strip().rstrip(".,;: ").strip()
-    return _mark_unit(text)
+    text = text.strip().removesuffix("\\\\").strip().lstrip("=: ")
+    text = text if _ENDLESS.search(text) else text.rstrip(".,;: ").strip()
+    return _mark_unit(_round_ends(_unwrapped(text)))
+
+
+def _unwrapped(text: str) -> str:
+    """Without braces around the whole."""
+    while text.startswith("{") and text.endswith("}") and "{" not in text[1:-1] and "}" not in text[1:-1]:
+        text = text[1:-1].strip()
+    return text
 
 
 def squeeze(text: str) -> str:
-    """The text without spaces that cannot matter; `1 1/2` keeps its own."""
-    return _LOOSE_SPACE.sub("", text)
+    """The text without spaces and braces that cannot matter: x^{2} is x^2, but `1 1/2` keeps its space."""
+    return _LOOSE_SPACE.sub("", _LONE_ARGUMENT.sub(r"\1\2", text))

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 # Scalars: num sym const add mul div neg pow call fn deg pct unit base pm
-# Shapes: tuple set list matrix union rel in ratio text
-SHAPES = frozenset({"tuple", "set", "list", "matrix", "union", "rel", "in", "ratio", "text"})
+# Shapes: tuple set list matrix union minus rel in ratio text approx cases where
+SHAPES = frozenset("tuple set list matrix union minus rel in ratio text approx cases where".split())
 
 
 class Unreadable(ValueError):
@@ -36,6 +36,13 @@ class Node:
     @property
     def scalar(self) -> bool:
         return self.op not in SHAPES
+
+
+def scalar(node: Node) -> Node:
+    """The node itself. Raises Unreadable where it is no number."""
+    if not node.scalar:
+        raise Unreadable("a number was wanted")
+    return node
 
 
 def walk(node: Node) -> Iterator[Node]:
@@ -74,3 +81,8 @@ def replace(node: Node, swap) -> Node:
     rebuilt = Node(node.op, tuple(replace(part, swap) for part in node.args), node.value, node.inexact)
     swapped = swap(rebuilt)
     return rebuilt if swapped is None else swapped
+
+
+INFINITY = Node("const", value="inf")
+MINUS_INFINITY = Node("neg", (INFINITY,))
+REALS = Node("tuple", (MINUS_INFINITY, INFINITY), "()")

@@ -2,9 +2,8 @@
 
 import re
 from dataclasses import dataclass
-from fractions import Fraction
 
-from lte_jax.host.verify.conventions import MAX_DIGITS, MAX_TOKENS
+from lte_jax.host.verify.limits import MAX_TOKENS
 from lte_jax.host.verify.syntax import TooLarge, Unreadable
 
 GREEK = frozenset(
@@ -16,14 +15,14 @@ FUNCTIONS = {
     **{f"arc{name}": f"a{name}" for name in "sin cos tan cot sec csc".split()},
     **{f"a{name}": f"a{name}" for name in "sin cos tan sinh cosh tanh".split()},
     **{f"ar{name}": f"a{name}" for name in "sinh cosh tanh".split()},
-    "lg": "log10", "sqrt": "sqrt", "cbrt": "cbrt", "factorial": "factorial", "binomial": "binom",
+    "lg": "log10", "sqrt": "sqrt", "cbrt": "cbrt", "cis": "cis", "factorial": "factorial", "binomial": "binom",
 }  # fmt: skip
-WORDS = {"pi": "pi", "inf": "infty", "infinity": "infty", "oo": "infty", "or": "or", "and": "and"}
+WORDS = {"pi": "pi", "inf": "infty", "infinity": "infty", "oo": "infty", "or": "or", "and": "and", "in": "in"}
 
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """`kind`: num, cmd, name, text, char or end. `spaced`: a space stands before it."""
+    """`kind`: num, repeating, based, cmd, name, text, char or end. `spaced`: a space stands before it."""
 
     kind: str
     text: str
@@ -32,22 +31,35 @@ class Token:
 
 _TOKEN = re.compile(
     r"(?P<space>\s+)"
-    r"|(?P<repeating>[0-9]*\.[0-9]*(?:\\(?:overline|bar|dot)\s*\{[0-9]+\}|\([0-9]+\)))"
+    r"|(?P<repeating>[0-9]*\.[0-9]*(?:\\(?:overline|bar|dot)\s*\{[0-9]+\}|\([0-9]+\))"
+    r"|[0-9]*\.[0-9]+\s*(?:\.{3,}|\\[lc]?dots(?![a-z])))"
+    r"|(?P<based>[0-9][0-9A-Fa-f]{0,40}(?=_\{?1[1-6]\b))"
     r"|(?P<num>(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])(?:\.[0-9]*)?|[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)"
-    r"|\\text\s*\{(?P<text>[^{}]*)\}"
+    r"|\\text\s*\{(?P<text>(?:[^{}]|\{[^{}]*\})*)\}"
     r"|\\(?P<cmd>[A-Za-z]+\*?|[{}|\\])"
     r"|(?P<name>[A-Za-z]+)"
     r"|(?P<char>[-+*/^_=<>()\[\]{}|,;:!%&'])"
 )
 _ESCAPES = {"{": "lbrace", "}": "rbrace", "\\": "newline", "|": "vert"}
 _GROUPED = re.compile(r"[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?\Z")
+_GLUED = re.compile(r"arc(?:sin|cos|tan)|(?:sin|cos|tan)h?|cot|sec|csc|sqrt|exp|log|ln")
+
+
+def _known(word: str) -> bool:
+    return word in FUNCTIONS or word in WORDS or word in GREEK
 
 
 def _names(run: str, spaced: bool) -> list[Token]:
-    """A run of letters: a known word, or one variable for each letter."""
-    if run in FUNCTIONS or run in WORDS or run in GREEK:
-        return [Token("cmd", WORDS.get(run, run), spaced)]
-    return [Token("name", letter, spaced and at == 0) for at, letter in enumerate(run)]
+    """A run of letters: a known word, a function with its neighbours (`xsinx`), or one variable for each letter."""
+    function = _GLUED.search(run)
+    parts = [run[: function.start()], function.group(), run[function.end() :]] if function else [run]
+    tokens = []
+    for part in [run] if _known(run) else filter(None, parts):
+        if _known(part):
+            tokens.append(Token("cmd", WORDS.get(part, part)))
+        else:
+            tokens += [Token("name", letter) for letter in part]
+    return [Token(tokens[0].kind, tokens[0].text, spaced), *tokens[1:]]
 
 
 def _number(text: str, spaced: bool, thousands: bool) -> list[Token]:
@@ -89,22 +101,3 @@ def tokenise(text: str, thousands: bool) -> list[Token]:
             raise TooLarge(f"more than {MAX_TOKENS} tokens")
         spaced = False
     return [*tokens, Token("end", "")]
-
-
-def number_value(text: str) -> Fraction:
-    """The exact value of a number as written. Raises TooLarge past MAX_DIGITS digits or decimal exponent."""
-    mantissa, _, exponent = text.lower().partition("e")
-    if len(mantissa) > MAX_DIGITS or len(exponent) > 6 or abs(int(exponent or 0)) > MAX_DIGITS:
-        raise TooLarge(f"a number of more than {MAX_DIGITS} digits")
-    whole, _, decimals = mantissa.partition(".")
-    value = Fraction(int((whole + decimals) or 0), 10 ** len(decimals))
-    return value * Fraction(10) ** int(exponent or 0)
-
-
-def repeating_value(text: str) -> Fraction:
-    r"""The exact value of `0.1\overline{6}`, `0.1\bar{6}`, `0.1\dot{6}` or `0.1(6)`."""
-    plain, repeated = re.findall(r"[0-9]*\.[0-9]*|(?<=[({])[0-9]+", text)
-    if len(text) > MAX_DIGITS:
-        raise TooLarge(f"a number of more than {MAX_DIGITS} digits")
-    decimals = len(plain.partition(".")[2])
-    return number_value(plain) + Fraction(int(repeated), (10 ** len(repeated) - 1) * 10**decimals)

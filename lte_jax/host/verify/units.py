@@ -10,21 +10,35 @@ _NAMES = {
     "pm": "pm",
 }  # fmt: skip
 _CANONICAL = {name: unit for unit, names in _NAMES.items() for name in (unit, *names.split())}
+_COMPOUNDS = {"mph": (("mi", 1), ("h", -1))}
 _POWERS = {"square": "2", "sq": "2", "squared": "2", "cubic": "3", "cubed": "3"}
 
 
-def canonical(unit: str) -> tuple[str, str] | None:
-    """(unit, power) of one known unit; None where it is not known or a compound."""
-    words = re.findall(r"[a-z]+|\^\{?[0-9]+\}?|/", unit.casefold())
-    power, names = "1", []
+def canonical(unit: str) -> tuple[tuple[str, int], ...] | None:
+    """((unit, power), …) of known units, `m/s` or `miles per hour` included; None where one is not known."""
+    if unit.startswith("mod "):
+        return ((unit, 1),)
+    words = re.findall(r"[a-z]+|\^\{?-?[0-9]+\}?|/", unit.casefold())
+    powers: dict[str, int] = {}
+    last, sign, factor = "", 1, 1
     for word in words:
-        if word.startswith("^"):
-            power = word.strip("^{}")
+        if word in ("/", "per"):
+            sign = -1
+        elif word.startswith("^"):
+            if last:
+                powers[last] = powers[last] * int(word.strip("^{}"))
         elif word in _POWERS:
-            power = _POWERS[word]
+            factor = int(_POWERS[word])
+            if last and word.endswith("ed"):  # meters squared
+                powers[last], factor = powers[last] * factor, 1
         else:
-            names.append(_CANONICAL.get(word) or _CANONICAL.get(word.removesuffix("s")))
-    return (names[0], power) if len(names) == 1 and names[0] else None
+            last = _CANONICAL.get(word) or _CANONICAL.get(word.removesuffix("s"), "")
+            if not last:
+                return None
+            for name, own in _COMPOUNDS.get(last, ((last, 1),)):
+                powers[name] = powers.get(name, 0) + sign * factor * own
+            last, factor = (name, 1)
+    return tuple(sorted(powers.items())) or None
 
 
 def units_conflict(left: str, right: str) -> bool:

@@ -1,5 +1,6 @@
 """Grade responses: extraction and exact arithmetic here, the rest in workers, nothing of it evaluated."""
 
+import atexit
 import os
 import threading
 import time
@@ -7,20 +8,22 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lte_jax.config import ConventionsConfig, VerifyConfig
 from lte_jax.host.verify.extract import Found, extract
-from lte_jax.host.verify.judge import decide, is_list
+from lte_jax.host.verify.judge import DEFAULT, check_gold, decide, is_list
 from lte_jax.host.verify.pool import Outcome, Pool
-from lte_jax.records import Status, Verdict
+from lte_jax.host.verify.reward import Reward
+from lte_jax.records import Problem, Status, Verdict
 
 _TARGET = "lte_jax.host.verify.slow:decide_fully"
 _CACHE_SIZE = 65_536
 _NO_VERDICT = (Status.TIMEOUT, Status.CRASH)
-Question = tuple[str, str, str]  # gold, answer, name of the conventions
+Question = tuple[str, str, ConventionsConfig]  # gold, answer, how they are compared
 
 
 @dataclass(frozen=True)
 class _Item:
-    """A response after extraction: its answer, or the last box and all the boxes joined where the gold is a list."""
+    """A response after extraction: its answer, and all its boxes joined where the gold is a list."""
 
     gold: str
     found: Found | None
@@ -29,12 +32,23 @@ class _Item:
 
 
 class Verifier:
-    """Start it before jax touches a device; `grade_many` may be called from any thread."""
+    """Start it before jax touches a device. Every method may be called from any thread, at the same time.
 
-    def __init__(self, workers: int = 2, timeout_s: float = 2.0, memory_mb: int = 1024, batch_timeout_s: float = 60.0):
-        self._pool = Pool(_TARGET, workers, timeout_s, memory_mb)
-        self._batch_timeout_s = batch_timeout_s
-        self._cache: OrderedDict[Question, Status] = OrderedDict()
+    The keywords are the fields of VerifyConfig; `reward`: a custom reward, see reward.py. Raises TargetError at once
+    for one that cannot be imported.
+    """
+
+    def __init__(self, reward: str = "", **settings):
+        config = VerifyConfig(**settings)
+        self._config, self._conventions = config, config.conventions
+        self._exactly = config.conventions.model_copy(update={"relative_tolerance": 0.0, "decimal_digits": 0})
+        self._pool = Pool(_TARGET, config.workers, config.timeout_s, config.memory_mb)
+        self._cache = _Cache()
+        try:
+            self._reward = Reward(reward, config) if reward else None
+        except ValueError:
+            self._pool.close()
+            raise
 
     def __enter__(self) -> "Verifier":
         return self
@@ -45,26 +59,39 @@ class Verifier:
     def close(self) -> None:
         """End the workers."""
         self._pool.close()
+        if self._reward:
+            self._reward.close()
 
     @property
     def pids(self) -> list[int]:
-        """Process ids of the zygote and its workers."""
-        return self._pool.pids
+        """Process ids of the zygotes and their workers."""
+        return self._pool.pids + (self._reward.pids if self._reward else [])
+
+    def grade_problems(self, items: Sequence[tuple[Problem, str, bool]]) -> list[Verdict]:
+        """Verdicts for (problem, response, truncated), in order: the custom reward's where there is one."""
+        if self._reward:
+            return self._reward.grade_many(items)
+        return self.grade_many([(problem.answer, response, truncated) for problem, response, truncated in items])
 
     def grade_many(self, items: Sequence[tuple[str, str, bool]]) -> list[Verdict]:
         """Verdicts for (gold, response, truncated), in order. TIMEOUT and CRASH are no verdict."""
-        prepared = [_prepare(*item) for item in items]
-        outcomes = self._settle([(item.gold, text, "default") for item in prepared for text in item.candidates])
-        return [_verdict(item, outcomes) for item in prepared]
+        prepared = [_prepare(*item, self._conventions) for item in items]
+        questions = [(item.gold, text, self._conventions) for item in prepared for text in item.candidates]
+        outcomes = self._settle(questions, self._config.batch_timeout_s)
+        return [_verdict(item, outcomes, self._conventions) for item in prepared]
 
     def same_answer(self, pairs: Sequence[tuple[str, str]]) -> list[bool | None]:
-        """Mathematical equality of two short answers, without tolerance; None where it is not decided."""
-        questions = [(left, right, "mathematical") for left, right in pairs]
-        outcomes = self._settle(questions)
+        """Mathematical equality of two short answers, without tolerance; None where it is not decided in time."""
+        questions = [(left, right, self._exactly) for left, right in pairs]
+        outcomes = self._settle(questions, self._config.equality_timeout_s)
         truth = {Status.EQUAL: True, Status.DIFFERENT: False}
         return [truth.get(outcomes[question][0]) for question in questions]
 
-    def _settle(self, questions: Sequence[Question]) -> dict[Question, tuple[Status, float]]:
+    def check_gold(self, answer: str) -> str | None:
+        """Why a reference answer cannot be used, or None. A custom reward may do with it what it likes."""
+        return None if self._reward else check_gold(answer, self._conventions)
+
+    def _settle(self, questions: Sequence[Question], limit_s: float) -> dict[Question, tuple[Status, float]]:
         """Status and seconds for each distinct question: exact arithmetic, then the cache, then the workers."""
         settled: dict[Question, tuple[Status, float]] = {}
         hard: list[Question] = []
@@ -74,44 +101,59 @@ class Verifier:
                 hard.append(question)
             else:
                 settled[question] = (status, 0.0)
-        outcomes = self._pool.run([list(question) for question in hard], self._batch_timeout_s) if hard else []
+        tasks = [(gold, answer, conventions.model_dump()) for gold, answer, conventions in hard]
+        outcomes = self._pool.run(tasks, limit_s) if hard else []
         for question, outcome in zip(hard, outcomes, strict=True):
-            settled[question] = (self._remember(question, outcome), outcome.seconds)
+            settled[question] = (self._cache.keep(question, outcome), outcome.seconds)
         return settled
 
-    def _remember(self, question: Question, outcome: Outcome) -> Status:
+
+class _Cache:
+    """What workers have found, for several threads. A timeout is not kept: it may have been the load."""
+
+    def __init__(self):
+        self._statuses: OrderedDict[Question, Status] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, question: Question) -> Status | None:
+        with self._lock:
+            return self._statuses.get(question)
+
+    def keep(self, question: Question, outcome: Outcome) -> Status:
         if outcome.failure is not None:
             return outcome.failure
         status = Status(outcome.value)
-        self._cache[question] = status
-        if len(self._cache) > _CACHE_SIZE:
-            self._cache.popitem(last=False)
+        with self._lock:
+            self._statuses[question] = status
+            if len(self._statuses) > _CACHE_SIZE:
+                self._statuses.popitem(last=False)
         return status
 
 
-def _prepare(gold: str, response: str, truncated: bool = False) -> _Item:
+def _prepare(gold: str, response: str, truncated: bool, conventions: ConventionsConfig) -> _Item:
     start = time.perf_counter()
     found = extract(response, truncated)
     candidates = (found.answer,) if found else ()
-    if found and len(found.boxes) > 1 and is_list(gold):
-        candidates = (found.answer, ", ".join(found.boxes))
+    if found and len(found.several) > 1 and conventions.join_boxes and is_list(gold):
+        candidates = (found.answer, ", ".join(found.several))
     return _Item(gold, found, candidates, time.perf_counter() - start)
 
 
-def _verdict(item: _Item, outcomes: dict[Question, tuple[Status, float]]) -> Verdict:
+def _verdict(item: _Item, outcomes: dict[Question, tuple[Status, float]], conventions: ConventionsConfig) -> Verdict:
     if item.found is None:
         return Verdict(False, Status.NO_ANSWER, item.gold, seconds=item.seconds)
-    results = [(text, *outcomes[item.gold, text, "default"]) for text in item.candidates]
+    results = [(text, *outcomes[item.gold, text, conventions]) for text in item.candidates]
     seconds = item.seconds + sum(took for _, _, took in results)
     equal = [text for text, status, _ in results if status is Status.EQUAL]
     if equal:
-        rule = item.found.rule if equal[0] == item.found.answer else "boxes"
+        rule = item.found.rule if equal[0] == item.found.answer else _JOINED[item.found.rule]
         return Verdict(True, Status.EQUAL, item.gold, equal[0], rule, seconds)
     undecided = [status for _, status, _ in results if status in _NO_VERDICT]
     status = undecided[0] if undecided else results[0][1]
     return Verdict(False, status, item.gold, item.found.answer, item.found.rule, seconds)
 
 
+_JOINED = {"box": "boxes", "last_formula": "last_formulas"}
 _shared: tuple[int, Verifier] | None = None
 _shared_lock = threading.Lock()
 
@@ -119,11 +161,12 @@ _shared_lock = threading.Lock()
 def grade(gold: str, response: str, truncated: bool = False) -> Verdict:
     """Grade one response; never raises on model text. Workers are started at the first answer that needs them."""
     global _shared
-    item = _prepare(gold, response, truncated)
-    decided = {(gold, text, "default"): (decide(gold, text), 0.0) for text in item.candidates}
+    item = _prepare(gold, response, truncated, DEFAULT)
+    decided = {(gold, text, DEFAULT): (decide(gold, text, DEFAULT), 0.0) for text in item.candidates}
     if all(status is not None for status, _ in decided.values()):
-        return _verdict(item, decided)
+        return _verdict(item, decided, DEFAULT)
     with _shared_lock:
         if _shared is None or _shared[0] != os.getpid():
             _shared = os.getpid(), Verifier()
+            atexit.register(_shared[1].close)
     return _shared[1].grade_many([(gold, response, truncated)])[0]

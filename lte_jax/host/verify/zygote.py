@@ -2,8 +2,9 @@
 
     python -m lte_jax.host.verify.zygote TARGET CONTROL_FD MEMORY_MB TIMEOUT_S
 
-Over the control socket it is asked to fork a worker on a passed socket, or to kill one. It ends, with all its workers,
-when that socket closes: so a parent that dies in any way leaves no orphan.
+Over the control socket it says that it is ready, or why the target cannot be used; then it is asked to fork a worker on
+a passed socket, or to kill one. It ends, with all its workers, when that socket closes: so a parent that dies in any
+way leaves no orphan.
 """
 
 import ctypes
@@ -18,16 +19,21 @@ import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 
-from lte_jax.host.verify.protocol import REPLY, REQUEST
+from lte_jax.host.verify.protocol import MAX_REASON, REPLY, REQUEST
 
 _PR_SET_PDEATHSIG = 1
 _OPEN_FILES = 64
 
 
 def load_target(path: str) -> Callable:
-    """`package.module:function` as a callable."""
-    module, _, name = path.partition(":")
-    return getattr(importlib.import_module(module), name)
+    """`package.module:function` as a callable. Raises ValueError, or whatever importing the module raises."""
+    module, colon, name = path.partition(":")
+    if not colon or not module or not name:
+        raise ValueError(f"wanted package.module:function, got {path!r}")
+    target = getattr(importlib.import_module(module), name, None)
+    if not callable(target):
+        raise ValueError(f"module {module!r} has no function {name!r}")
+    return target
 
 
 def _limit(kind: int, amount: int) -> None:
@@ -52,15 +58,15 @@ def _work(target: Callable, connection: Connection, timeout_s: float) -> None:
     """Answer tasks until the parent closes the socket. Anything that the target raises goes back as an error."""
     while True:
         try:
-            task = json.loads(connection.recv_bytes())
+            arguments = json.loads(connection.recv_bytes())
         except EOFError:
             return
         _limit(resource.RLIMIT_CPU, int(time.process_time() + timeout_s) + 2)
         try:
-            reply = {"value": target(task)}
+            reply = json.dumps({"value": target(*arguments)})
         except (Exception, MemoryError, RecursionError) as error:
-            reply = {"error": f"{type(error).__name__}: {error}"[:500]}
-        connection.send_bytes(json.dumps(reply).encode())
+            reply = json.dumps({"error": f"{type(error).__name__}: {error}"[:MAX_REASON]})
+        connection.send_bytes(reply.encode())
 
 
 def _fork(target: Callable, control: socket.socket, passed: int, memory_mb: int, timeout_s: float) -> int:
@@ -119,7 +125,13 @@ def main() -> None:
     path, descriptor, memory_mb, timeout_s = sys.argv[1:]
     control = socket.socket(fileno=int(descriptor))
     try:
-        serve(load_target(path), control, int(memory_mb), float(timeout_s))
+        try:
+            target = load_target(path)
+        except (Exception, SystemExit) as error:  # importing runs the module's own code, which may raise anything
+            reason = f"{type(error).__name__}: {error}".encode()[:MAX_REASON]
+            control.sendall(REPLY.pack(-len(reason)) + reason)
+            return
+        serve(target, control, int(memory_mb), float(timeout_s))
     except (BrokenPipeError, ConnectionResetError):
         return  # the parent has gone; the workers die with us
 

@@ -1,0 +1,49 @@
+"""What a sign, a product, a quotient and a mixed number make of parsed nodes. Nothing is evaluated."""
+
+from fractions import Fraction
+
+from lte_jax.host.verify.syntax import Node, Unreadable, scalar
+
+
+def negate(term: Node) -> Node:
+    if term.op == "num":
+        return Node("num", value=-term.value, inexact=term.inexact)
+    if not term.scalar:
+        return scale(Node("num", value=Fraction(-1)), term)
+    return Node("neg", (term,))
+
+
+def scale(left: Node, right: Node) -> Node:
+    """A product; one factor may be a matrix, which is multiplied entry by entry."""
+    if right.op in ("pct", "deg") and left.scalar:
+        return Node(right.op, (scale(left, right.args[0]),))  # the sign stands behind the whole product
+    if left.scalar and right.scalar:
+        return Node("mul", (*left.args, right) if left.op == "mul" else (left, right))
+    matrix, factor = (left, right) if left.op == "matrix" else (right, left)
+    if matrix.op != "matrix" or not factor.scalar:
+        raise Unreadable("a product of things that are not numbers")
+    return Node("matrix", tuple(Node("mul", (factor, part)) for part in matrix.args), matrix.value)
+
+
+def quotient(top: Node, bottom: Node) -> Node:
+    if not bottom.scalar:
+        raise Unreadable("a division by something that is not a number")
+    if top.op == "matrix":
+        return Node("matrix", tuple(Node("div", (part, bottom)) for part in top.args), top.value)
+    if bottom.op in ("pct", "deg"):
+        return Node(bottom.op, (quotient(top, bottom.args[0]),))  # 1/2 % is half a percent
+    return Node("div", (scalar(top), bottom))
+
+
+def is_proper(fraction: Node) -> bool:
+    """1/2 or 1/2 percent, but neither 3/2 nor x/2."""
+    inner = fraction.args[0] if fraction.op == "pct" else fraction
+    parts = inner.args if inner.op == "div" else ()
+    return len(parts) == 2 and all(part.op == "num" for part in parts) and 0 < parts[0].value < parts[1].value
+
+
+def mixed(whole: Node, fraction: Node) -> Node:
+    """1 1/2; the sign of 1 1/2 % stands behind both parts."""
+    if fraction.op == "pct":
+        return Node("pct", (Node("add", (whole, *fraction.args)),))
+    return Node("add", (whole, fraction))
