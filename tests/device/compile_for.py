@@ -9,6 +9,7 @@ import os
 import re
 import sys
 import time
+from dataclasses import replace
 from functools import partial
 
 os.environ |= {"JAX_PLATFORMS": "cpu", "TPU_SKIP_MDS_QUERY": "1"}
@@ -25,8 +26,9 @@ from lte_jax.device import sampler, update
 from lte_jax.device.arrays import Microbatch, Starts, Tally
 from lte_jax.device.weights import Architecture
 
-# Two layers of Qwen3-0.6B: what a layer costs shows, and compiling stays short.
+# Layers of Qwen3-0.6B: two, since compiling takes its time; eight to decode, so that the cache is what is large.
 ARCH = Architecture(151936, 1024, 3072, 2, 16, 8, 128, 1e6, 1e-6, True)
+DECODED = replace(ARCH, n_layers=8)
 SLOTS, COLUMNS, PROMPTS, PROMPT = 64, 2048, 8, 512
 ROWS, LENGTH = 16, 1024
 COLLECTIVES = ("all-gather", "all-reduce", "reduce-scatter", "all-to-all", "collective-permute")
@@ -64,19 +66,23 @@ def placed(tree, sharding):
 
 def programs(mesh: Mesh):
     """(name, what compiles it) of every jitted function."""
-    spec = sampler.SamplerSpec(ARCH, "bfloat16", "auto", mesh)
     rows, cache, whole = meshes.batch_sharding(mesh), meshes.cache_sharding(mesh), meshes.replicated(mesh)
     masters = meshes.abstract_params(ARCH, mesh)
-    copy = placed(
-        jax.eval_shape(partial(sampler.sampler_weights, spec=spec), masters), meshes.sampler_shardings(ARCH, mesh)
-    )
-    state = jax.eval_shape(lambda: sampler.empty_slots(SLOTS, COLUMNS, spec))
-    layers = placed(state.cache, cache)
-    state = placed(state._replace(cache=[]), rows)._replace(cache=layers)
+
+    def sampling(arch):
+        """(spec, abstract copy, abstract state) of the sampler."""
+        spec = sampler.SamplerSpec(arch, "bfloat16", "auto", mesh)
+        copy = jax.eval_shape(partial(sampler.sampler_weights, spec=spec), meshes.abstract_params(arch, mesh))
+        state = jax.eval_shape(lambda: sampler.empty_slots(SLOTS, COLUMNS, spec))
+        layers = placed(state.cache, cache)
+        state = placed(state._replace(cache=[]), rows)._replace(cache=layers)
+        return spec, placed(copy, meshes.sampler_shardings(arch, mesh)), state
 
     def array(shape, dtype, sharding=whole):
         return jax.ShapeDtypeStruct(shape, dtype, sharding=sharding)
 
+    spec, copy, state = sampling(ARCH)
+    layers = state.cache
     yield "sampler_weights", lambda: sampler.sampler_weights.trace(masters, spec)
     yield "empty_slots", lambda: sampler.empty_slots.trace(SLOTS, COLUMNS, spec)
     prompts = array((PROMPTS, PROMPT), np.int32)
@@ -88,8 +94,9 @@ def programs(mesh: Mesh):
     yield "start", lambda: sampler._start.trace(state._replace(cache=[]), Starts(*starts, keys), mesh)
     yield "resize_layer", lambda: sampler._resize_layer.trace(layers[0], array((SLOTS // 2,), np.int32), COLUMNS, mesh)
     i32, f32 = array((), np.int32), array((), np.float32)
+    decoder, copy, state = sampling(DECODED)
     chunk = (copy, state, array((2,), np.int32), i32, i32, f32, f32, i32)
-    yield "decode_chunk", lambda: sampler.decode_chunk.trace(*chunk, 32, spec)
+    yield "decode_chunk", lambda: sampler.decode_chunk.trace(*chunk, 32, decoder)
 
     spec = update.UpdateSpec(ARCH, ModelConfig(), LossConfig(), OptimConfig(), 10, mesh)
     batch = jax.eval_shape(
@@ -120,7 +127,7 @@ def main() -> None:
     mesh = target_mesh(sys.argv[1])
     platform = "cuda" if sys.argv[1] == "h200" else "tpu"
     chips = mesh.devices.size
-    cache_mib = 2 * 2 * ARCH.n_layers * SLOTS * ARCH.n_kv_heads * COLUMNS * ARCH.d_head / 2**20 / chips
+    cache_mib = 2 * 2 * DECODED.n_layers * SLOTS * ARCH.n_kv_heads * COLUMNS * ARCH.d_head / 2**20 / chips
     weights_mib = 4 * sum(np.prod(x.shape) for x in jax.tree.leaves(meshes.abstract_params(ARCH, mesh))) / 2**20 / chips
     print(json.dumps({"target": sys.argv[1], "chips": chips, "cache": cache_mib, "masters": float(weights_mib)}))
     for name, trace in programs(mesh):
