@@ -42,6 +42,7 @@ def counts(row: dict) -> dict[str, int]:
 def test_decoding_copies_no_cache_and_talks_as_much_as_the_sharding_needs(compiled):
     row, target = compiled["decode_chunk"], compiled["target"]
     assert row["alias"] >= target["cache"]  # the cache is updated in place
+    # on a TPU, query, key and value weights in the layout that their products want: 6 MiB a layer
     assert row["temp"] < 0.05 * target["cache"]
     # two sums over tensor a layer; the rest looks the token up and draws the next one from a vocabulary that is split
     assert row["all-reduce"] <= (2 * DECODED_LAYERS + 16 if target["chips"] > 1 else 0)
