@@ -58,7 +58,10 @@ def test_a_batch_by_hand():
     np.testing.assert_array_equal(micro.advantage_B, np.float32([-0.6, -0.5, 1.1]))
     np.testing.assert_array_equal(micro.off_policy_B, [False, False, True])
     np.testing.assert_array_equal(micro.token_weight_B, np.float32([1 / 9, 1 / 9, 1 / 9]))
-    assert [array.dtype for array in micro] == ["int32", "bool", "float32", "float32", "bool", "float32"]
+    np.testing.assert_array_equal(micro.old_logp_BT, micro.behaviour_logp_BT)
+    assert not micro.reference_logp_BT.any() and not micro.entropy_scale_B.any()
+    dtypes = ["int32", "bool", *["float32"] * 6, "bool", "float32"]
+    assert [array.dtype for array in micro] == dtypes
 
 
 def test_empty_rows_fill_up_to_the_next_of_three_sizes():

@@ -16,6 +16,7 @@ from lte_jax.host.diagnose import (
     names_hint,
     pass_level,
 )
+from lte_jax.host.reward import shaping
 from lte_jax.records import Attempt, FailureMode, Group, Origin, PassLevel, Rollout, Status
 
 
@@ -28,6 +29,7 @@ def group_metrics(groups: Sequence[Group], config: Config, same_answer: SameAnsw
         **_rescues(groups, config.sample.group_size),
         **_leakage(groups, config.prompt.hints.leak_patterns, same_answer),
         **_responses(groups),
+        **_shaping(groups, config),
     }
 
 
@@ -117,6 +119,13 @@ def _responses(groups: Sequence[Group]) -> dict[str, float]:
         "sample/undecided": sum(not rollout.decided for rollout in drawn),
         **{f"verdict/{status}_frac": statuses[status] / len(drawn) for status in Status},
     }
+
+
+def _shaping(groups: Sequence[Group], config: Config) -> dict[str, float]:
+    """What length took off the members' rewards."""
+    if config.overlong.shaping == "none":
+        return {}
+    return {"reward/shaping_mean": _mean(shaping(rollout, config) for g in groups for rollout in g.members)}
 
 
 def _rewards(when: str, rollouts: Sequence[Rollout]) -> dict[str, float]:
