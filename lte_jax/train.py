@@ -24,11 +24,11 @@ from lte_jax.device.update import (
 )
 from lte_jax.evaluate import Benchmark, evaluate, open_benchmarks
 from lte_jax.host.advantage import with_advantages
-from lte_jax.host.entropy import SCHEDULES
+from lte_jax.host.entropy import SCHEDULES, sampled_entropy
 from lte_jax.host.explore import make_strategy
 from lte_jax.host.metrics import group_metrics
 from lte_jax.host.problems import file_hash, take
-from lte_jax.host.refill import Numbered, RefillError, attempt_seed, has_variance, n_refill
+from lte_jax.host.refill import Numbered, attempt_seed, fill
 from lte_jax.host.verify import Verifier
 from lte_jax.records import Group, Status, Verdict
 from lte_jax.report.files import RunFiles, read_rollouts
@@ -125,7 +125,7 @@ class _Trainer:
             self.files.write_rollouts(step, groups)  # before the update: a step that stops the run can be looked at
         self.live.phase(step, "update")
         with engine.meter.phase("update"):
-            updates = self._update(trained, entropy_of(groups))
+            updates = self._update(trained, sampled_entropy(groups))
         if updates.get("mismatch/token_error", 0.0) > config.log.mismatch_alarm:
             self.live.warn(
                 f"step {step}: sampler and trainer differ by {updates['mismatch/token_error']:.1%} per token, "
@@ -142,31 +142,22 @@ class _Trainer:
 
     def _collect(self) -> tuple[list[Group], list[Group]]:
         """(all groups that were drawn, those that are trained), which differ only where groups are re-sampled."""
-        config, wanted, drawn = self.config, self.config.problems_per_step, []
-        resamples, n = config.advantage.zero_variance == "resample", wanted
-        for attempt in range(config.sample.max_attempts if resamples else 1):
-            taken = take(self.problems, config.seed, self.cursor, n)
-            self.cursor += n
-            round_ = Round(
-                self.session.sampling(),
-                config.sample.group_size,
-                self.judge,
-                attempt_seed(config.seed, attempt),
-                self.step,
-                self.live.progress,
-            )
-            strategy = Numbered(self.strategy, len(drawn))
-            groups = map(strategy.numbered, self.session.engine.collect(taken, round_, strategy, self.memory))
-            drawn += [with_advantages(group, config) for group in groups]
-            trained = [group for group in drawn if has_variance(group)] if resamples else drawn
-            if len(trained) >= wanted:
-                return drawn, trained[:wanted]
-            n = n_refill(wanted - len(trained), len(trained), len(drawn), wanted)
-        raise RefillError(
-            f"step {self.step}: {len(trained)} of {len(drawn)} groups have right and wrong members after "
-            f"sample.max_attempts = {config.sample.max_attempts} rounds, wanted problems_per_step = {wanted}; "
-            "allow more rounds, choose problems nearer to the model, or another advantage.zero_variance"
-        )
+        wanted = self.config.problems_per_step
+        if self.config.advantage.zero_variance == "resample":
+            return fill(self._draw, wanted, self.config.sample.max_attempts)
+        groups = self._draw(wanted, attempt=0, first=0)
+        return groups, groups
+
+    def _draw(self, n: int, attempt: int, first: int) -> list[Group]:
+        """The groups of the next n problems, numbered from `first` in their step."""
+        config = self.config
+        taken = take(self.problems, config.seed, self.cursor, n)
+        self.cursor += n
+        seed, sampling = attempt_seed(config.seed, attempt), self.session.sampling()
+        round_ = Round(sampling, config.sample.group_size, self.judge, seed, self.step, self.live.progress)
+        strategy = Numbered(self.strategy, first)
+        groups = self.session.engine.collect(taken, round_, strategy, self.memory)
+        return [with_advantages(strategy.numbered(group), config) for group in groups]
 
     def _update(self, groups: Sequence[Group], entropy: float) -> dict[str, float]:
         """Deals whole groups to updates. Advantages, behaviour, old and reference log-probs stay fixed within the step.
@@ -259,12 +250,6 @@ def deal(groups: Sequence[Group], per_update: int, seed: int, step: int) -> list
     """Whole groups, in an order drawn from (seed, step), cut into updates before anything is filtered."""
     order = np.random.default_rng([seed, step, *b"deal"]).permutation(len(groups))
     return [[groups[i] for i in order[start : start + per_update]] for start in range(0, len(groups), per_update)]
-
-
-def entropy_of(groups: Sequence[Group]) -> float:
-    """The policy's entropy in nats per token, without bias, from what the first rounds drew."""
-    drawn = [logp for group in groups for rollout in group.initial for logp in rollout.behaviour_logp]
-    return -math.fsum(drawn) / len(drawn)
 
 
 def combine(rows: Sequence[dict[str, float]]) -> dict[str, float]:

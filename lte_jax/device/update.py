@@ -108,13 +108,9 @@ def policy_logp(params: dict, tokens_BT, temperature, spec: UpdateSpec):
     return token_logp(hidden_BTD, model.head_VD, tokens_BT, temperature, chunk)
 
 
+@partial(jax.jit, static_argnames="spec")
 def reference_weights(params: dict, spec: UpdateSpec) -> dict:
     """A copy of float32 weights to take a KL to: matrices in the compute type, everything sharded like the masters."""
-    return _copied(params, spec)
-
-
-@partial(jax.jit, static_argnames="spec")
-def _copied(params: dict, spec: UpdateSpec) -> dict:
     dtype = spec.model.compute_dtype  # what every product would round a matrix to
     copied = weights.tree(
         spec.arch, lambda path, row: jnp.array(weights.leaf(params, path), dtype if row.fan_in else jnp.float32)

@@ -1,9 +1,11 @@
 """The coefficient of the entropy bonus from step to step. One small function per schedule."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from lte_jax.config import LossConfig
+from lte_jax.records import Group
 
 
 class Coefficient(NamedTuple):
@@ -27,3 +29,9 @@ def adaptive(kept: float, entropy: float, config: LossConfig) -> Coefficient:
 
 
 SCHEDULES: dict[str, Callable[[float, float, LossConfig], Coefficient]] = {"fixed": fixed, "adaptive": adaptive}
+
+
+def sampled_entropy(groups: Sequence[Group]) -> float:
+    """Of the policy that a step sampled with, nats per token, without bias: -logp of what the first rounds drew."""
+    drawn = [logp for group in groups for rollout in group.initial for logp in rollout.behaviour_logp]
+    return -math.fsum(drawn) / len(drawn)

@@ -5,7 +5,7 @@ The problems of a step are then no function of the step: a cursor into the endle
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,6 +13,8 @@ import numpy as np
 from lte_jax.host.diagnose import pass_level
 from lte_jax.host.explore import Strategy
 from lte_jax.records import Attempt, Group, PassLevel, Retry
+
+Draw = Callable[[int, int, int], list[Group]]  # (problems, attempt, number of the first group) -> groups
 
 
 class RefillError(RuntimeError):
@@ -22,6 +24,23 @@ class RefillError(RuntimeError):
 def has_variance(group: Group) -> bool:
     """Right and wrong members after mixing, by the verdicts."""
     return pass_level(group.members) is PassLevel.SOME
+
+
+def fill(draw: Draw, wanted: int, max_attempts: int) -> tuple[list[Group], list[Group]]:
+    """(all groups drawn, the first `wanted` of them that have variance). Raises RefillError after `max_attempts`."""
+    drawn: list[Group] = []
+    n = wanted
+    for attempt in range(max_attempts):
+        drawn += draw(n, attempt, len(drawn))
+        kept = [group for group in drawn if has_variance(group)]
+        if len(kept) >= wanted:
+            return drawn, kept[:wanted]
+        n = n_refill(wanted - len(kept), len(kept), len(drawn), wanted)
+    raise RefillError(
+        f"only {len(kept)} of {len(drawn)} groups have right and wrong members after sample.max_attempts = "
+        f"{max_attempts} rounds of problems, wanted problems_per_step = {wanted}; allow more rounds, choose problems "
+        "nearer to the model, or another advantage.zero_variance"
+    )
 
 
 def n_refill(n_missing: int, n_kept: int, n_drawn: int, most: int) -> int:

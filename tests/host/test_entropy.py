@@ -1,9 +1,10 @@
 """The entropy coefficient from step to step, by hand."""
 
 import pytest
+from handmade import group, wrong
 
 from lte_jax.config import LossConfig
-from lte_jax.host.entropy import SCHEDULES
+from lte_jax.host.entropy import SCHEDULES, sampled_entropy
 
 ADAPTIVE = LossConfig(entropy_schedule="adaptive", entropy_target=0.2, entropy_step=0.4)
 
@@ -24,3 +25,8 @@ def test_fixed_is_always_the_configured_one():
 )
 def test_adaptive_moves_towards_the_target_and_is_applied_only_below_it(kept, entropy, applied, next_kept):
     assert SCHEDULES["adaptive"](kept, entropy, ADAPTIVE) == pytest.approx((applied, next_kept))
+
+
+def test_entropy_is_measured_per_token_on_what_was_drawn_first():
+    rows = group(wrong(tokens=(1, 2), logp=(-0.5, -1.5)), wrong(tokens=(1,), logp=(-4.0,)))
+    assert sampled_entropy([rows]) == pytest.approx(2.0)

@@ -7,7 +7,7 @@ from handmade import group, right, rollout, wrong
 
 from lte_jax.config import build
 from lte_jax.host.explore import mix
-from lte_jax.host.refill import Numbered, attempt_seed, has_variance, n_refill
+from lte_jax.host.refill import Numbered, RefillError, attempt_seed, fill, has_variance, n_refill
 from lte_jax.records import Attempt, FailureMode, Origin, Prompt, Retry, Status
 
 
@@ -38,6 +38,35 @@ def test_a_rescued_group_stays():
 )
 def test_a_refill_is_as_large_as_the_share_kept_so_far_asks_for(n_missing, n_kept, n_drawn, n):
     assert n_refill(n_missing, n_kept, n_drawn, most=8) == n
+
+
+def drawing(*shares):
+    """A `draw` whose attempt k gives groups with variance at share k, and what it was asked for."""
+    asked = []
+
+    def draw(n, attempt, first):
+        asked.append((n, attempt, first))
+        return [
+            group(right(), wrong() if place < n * shares[attempt] else right(), index=first + place)
+            for place in range(n)
+        ]
+
+    return draw, asked
+
+
+def test_refills_go_on_until_the_batch_is_full():
+    draw, asked = drawing(0.5, 0.25, 1.0)
+    drawn, kept = fill(draw, 8, max_attempts=5)
+    assert asked == [(8, 0, 0), (8, 1, 8), (6, 2, 16)]  # 2 missing at 6 of 16: 5.3
+    assert [its.index for its in drawn] == list(range(22))
+    assert [its.index for its in kept] == [0, 1, 2, 3, 8, 9, 16, 17]  # the surplus is not trained
+
+
+def test_a_batch_that_cannot_be_filled_says_so():
+    draw, asked = drawing(0.25, 0.0, 0.25)
+    with pytest.raises(RefillError, match="only 4 of 24 groups .* sample.max_attempts = 3 rounds .* = 8"):
+        fill(draw, 8, max_attempts=3)
+    assert len(asked) == 3
 
 
 def test_attempts_have_keys_of_their_own_and_the_first_has_the_runs():
