@@ -16,7 +16,7 @@ from lte_jax.host.diagnose import (
     names_hint,
     pass_level,
 )
-from lte_jax.host.reward import shaping
+from lte_jax.host.shaping import shaping
 from lte_jax.records import Attempt, FailureMode, Group, Origin, PassLevel, Rollout, Status
 
 

@@ -6,7 +6,7 @@ from handmade import group, right, wrong
 from lte_jax.config import build
 from lte_jax.host.advantage import with_advantages
 from lte_jax.host.diagnose import pass_level
-from lte_jax.host.reward import SHAPINGS, shaped_reward
+from lte_jax.host.shaping import SHAPINGS, shaped_reward
 from lte_jax.records import PassLevel
 
 SOFT = build({"sample": {"response_budget": 10}, "overlong": {"shaping": "soft", "buffer": 4, "factor": 0.5}})
