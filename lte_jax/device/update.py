@@ -80,6 +80,16 @@ def abstract_state(spec: UpdateSpec) -> TrainState:
     return jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), state, state_shardings(spec))
 
 
+def abstract_microbatch(n_rows: int, n_columns: int, spec: UpdateSpec) -> Microbatch:
+    """Shapes, types and shardings of a micro-batch, for compiling without one."""
+    types = {"tokens_BT": jnp.int32, "loss_mask_BT": jnp.bool_, "off_policy_B": jnp.bool_}
+    rows = mesh.batch_sharding(spec.mesh)
+    shapes = {name: (n_rows, n_columns) if name.endswith("_BT") else (n_rows,) for name in Microbatch._fields}
+    return Microbatch(
+        **{n: jax.ShapeDtypeStruct(s, types.get(n, jnp.float32), sharding=rows) for n, s in shapes.items()}
+    )
+
+
 def initial_state(spec: UpdateSpec, params: dict) -> TrainState:
     """A fresh optimiser around float32 weights, everything placed as `state_shardings` says. Donates the weights."""
     make = partial(_new_state, optimiser(spec.optim, spec.n_updates))
@@ -123,21 +133,23 @@ def score(params: dict, reference: dict | None, batch: list[Microbatch], tempera
     denominators of on-policy rows, and the reference's, each where the loss asks for it. Hinted rows keep the
     sampler's: recomputed on the plain prompt, r' would be 1."""
     if spec.loss.old_logp == "trainer":
-        batch = [m._replace(old_logp_BT=_old_logp(params, m, temperature, spec)) for m in batch]
+        batch = [m._replace(old_logp_BT=old_logp(params, m, temperature, spec)) for m in batch]
     if spec.loss.kl != "none":
-        batch = [m._replace(reference_logp_BT=_trained_logp(reference, m, temperature, spec)) for m in batch]
+        batch = [m._replace(reference_logp_BT=trained_logp(reference, m, temperature, spec)) for m in batch]
     return batch
 
 
 @partial(jax.jit, static_argnames="spec")
-def _trained_logp(params: dict, micro: Microbatch, temperature, spec: UpdateSpec):
+def trained_logp(params: dict, micro: Microbatch, temperature, spec: UpdateSpec):
+    """logp_BT of trained tokens, 0 elsewhere."""
     logp_BT, _ = policy_logp(params, micro.tokens_BT, temperature, spec)
     return jnp.where(micro.loss_mask_BT, logp_BT, 0.0)
 
 
 @partial(jax.jit, static_argnames="spec")
-def _old_logp(params: dict, micro: Microbatch, temperature, spec: UpdateSpec):
-    logp_BT = _trained_logp(params, micro, temperature, spec)
+def old_logp(params: dict, micro: Microbatch, temperature, spec: UpdateSpec):
+    """The trainer's logp_BT on on-policy rows, the sampler's on hinted ones."""
+    logp_BT = trained_logp(params, micro, temperature, spec)
     return jnp.where(micro.off_policy_B[:, None], micro.behaviour_logp_BT, logp_BT)
 
 

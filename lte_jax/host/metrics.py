@@ -3,7 +3,6 @@
 Keys are `noun/detail`. A share of nothing is left out of the row, never 0/0.
 """
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
@@ -16,6 +15,7 @@ from lte_jax.host.diagnose import (
     names_hint,
     pass_level,
 )
+from lte_jax.host.entropy import sampled_entropy
 from lte_jax.host.shaping import shaping
 from lte_jax.records import Attempt, FailureMode, Group, Origin, PassLevel, Rollout, Status
 
@@ -106,14 +106,14 @@ def _responses(groups: Sequence[Group]) -> dict[str, float]:
     drawn = [rollout for group in groups for rollout in all_rollouts(group)]
     members = [rollout for group in groups for rollout in group.members]
     statuses = Counter(rollout.verdict.status for rollout in drawn)
-    n_tokens = sum(len(rollout.tokens) for rollout in initial)
     return {
         **_rewards("before", initial),
         **_rewards("after", members),
         "response/length_mean": _mean(len(rollout.tokens) for rollout in initial),
         "response/length_max": max(len(rollout.tokens) for rollout in initial),
         "response/truncated_frac": _mean(rollout.truncated for rollout in initial),
-        "response/neg_logp_mean": -math.fsum(x for r in initial for x in r.behaviour_logp) / n_tokens,
+        "response/neg_logp_mean": sampled_entropy(groups),
+        "sample/groups": len(groups),
         "sample/rollouts": len(drawn),
         "sample/tokens": sum(len(rollout.tokens) for rollout in drawn),
         "sample/undecided": sum(not rollout.decided for rollout in drawn),

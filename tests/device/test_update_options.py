@@ -156,7 +156,7 @@ def test_a_copy_in_the_compute_type_is_the_same_policy(dtype):
 def test_a_kl_pulls_towards_the_reference(kl):
     """With no advantage, an update makes tokens likelier that the reference finds likelier."""
     its, (micro,) = spec({"kl": kl, "kl_coef": 1.0}), batch({"kl": kl})
-    before_BT = module._trained_logp(PARAMS, micro, TEMPERATURE, its)
+    before_BT = module.trained_logp(PARAMS, micro, TEMPERATURE, its)
     micro = micro._replace(
         advantage_B=jnp.zeros(16),
         entropy_scale_B=jnp.zeros(16),
@@ -165,8 +165,22 @@ def test_a_kl_pulls_towards_the_reference(kl):
     )
     (micro,) = score(PARAMS, reference_weights(OTHER, its), [micro], TEMPERATURE, its)
     state, _, _ = update(initial_state(its, tiny.params(ARCH)), [micro], TEMPERATURE, np.float32(0), its)
-    moved_BT = module._trained_logp(state.params, micro, TEMPERATURE, its) - before_BT
+    moved_BT = module.trained_logp(state.params, micro, TEMPERATURE, its) - before_BT
     assert float((moved_BT * (before_BT - micro.reference_logp_BT)).sum()) < 0
+
+
+def test_an_abstract_micro_batch_describes_a_packed_one():
+    its = spec({}, tiny.mesh(2, 2, 2))
+    for real, described in zip(batch({}, its.mesh)[0], module.abstract_microbatch(16, 16, its), strict=True):
+        assert (real.shape, real.dtype, real.sharding) == (described.shape, described.dtype, described.sharding)
+
+
+def test_the_reference_is_a_copy_that_survives_the_first_update():
+    its, params = spec({"kl": "k3"}), tiny.params(ARCH)
+    copy = reference_weights(params, its)
+    initial_state(its, params)
+    assert all(leaf.is_deleted() for leaf in jax.tree.leaves(params)) and not copy["embed"].is_deleted()
+    np.testing.assert_array_equal(copy["embed"], PARAMS["embed"])
 
 
 def test_the_reference_lies_like_the_masters():
