@@ -52,11 +52,16 @@ def updating(arch: Architecture, repeats: int) -> dict:
     spec = UpdateSpec(arch, MODEL, LossConfig(), OptimConfig(), 100, make_mesh(MeshConfig()))
     state = initial_state(spec, qwen3.initial_params(arch, jax.random.key(0)))
     rng = np.random.default_rng(0)
+    logp_BT = np.full((n_rows, n_columns), -np.log(arch.vocab_size), np.float32)
     micro = Microbatch(
         tokens_BT=rng.integers(0, arch.vocab_size, (n_rows, n_columns)).astype(np.int32),
         loss_mask_BT=np.broadcast_to(np.arange(n_columns) >= 64, (n_rows, n_columns)),
-        behaviour_logp_BT=np.full((n_rows, n_columns), -np.log(arch.vocab_size), np.float32),
+        behaviour_logp_BT=logp_BT,
+        sampled_logp_BT=logp_BT,
+        old_logp_BT=logp_BT,
+        reference_logp_BT=np.zeros_like(logp_BT),
         advantage_B=rng.standard_normal(n_rows).astype(np.float32),
+        entropy_scale_B=np.zeros(n_rows, np.float32),
         off_policy_B=np.arange(n_rows) % 4 == 0,
         token_weight_B=np.full(n_rows, 1 / (n_rows * 128), np.float32),
     )

@@ -7,9 +7,9 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from lte_jax.device import loss
 from lte_jax.device.arrays import Microbatch, Tally
 from lte_jax.device.mesh import batch_sharding, n_batch_shards
+from lte_jax.device.normalisers import NORMALISERS
 from lte_jax.records import Group, Rollout
 
 
@@ -20,6 +20,7 @@ class Row:
     prompt_ids: tuple[int, ...]
     rollout: Rollout
     advantage: float
+    entropy_scale: float  # of the group, where token entropy makes the advantage
     token_weight: float
 
     @property
@@ -52,17 +53,16 @@ def pack(groups: Sequence[Group], config, mesh: Mesh) -> Packed:
     """The micro-batches of one update: rows sorted by length, padded to buckets, under the token budget.
 
     Rows without advantage are left out of the computation but not of Z, which changes no gradient; with an entropy
-    bonus they stay in. `config`: the whole Config.
+    bonus or a KL they stay in. Members whose advantage is None leave both. `config`: the whole Config.
     """
     members = [(g, r, a) for g in groups for r, a in zip(g.members, g.advantages, strict=True) if a is not None]
     n_tokens_B = np.array([len(r.tokens) for _, r, _ in members], np.int32)
     off_policy_B = np.array([r.off_policy for _, r, _ in members], bool)
-    normaliser = loss.NORMALISERS[config.loss.normaliser]
-    weight_B = normaliser(n_tokens_B, off_policy_B, config.sample.response_budget)
+    weight_B = NORMALISERS[config.loss.normaliser](n_tokens_B, off_policy_B, config.sample.response_budget)
     rows = [
-        Row(group.prompt.ids, rollout, advantage, float(weight))
+        Row(group.prompt.ids, rollout, advantage, group.entropy_scale, float(weight))
         for (group, rollout, advantage), weight in zip(members, weight_B, strict=True)
-        if advantage != 0 or config.loss.entropy_coef
+        if advantage != 0 or group.entropy_scale or keeps_all_rows(config)
     ]
     rows.sort(key=lambda row: row.length, reverse=True)
     n_trained, microbatches, shards = len(rows), [], n_batch_shards(mesh)
@@ -70,9 +70,23 @@ def pack(groups: Sequence[Group], config, mesh: Mesh) -> Packed:
         n_columns = round_up(rows[0].length, config.optim.length_bucket)
         most = max(1, config.optim.microbatch_tokens // n_columns // shards)
         taken, rows = rows[: most * shards], rows[most * shards :]
-        n_rows = shards * size_bucket(-(-len(taken) // shards), most)
-        microbatches.append(jax.device_put(_microbatch(taken, n_rows, n_columns), batch_sharding(mesh)))
+        n_rows = size_bucket(-(-len(taken) // shards), most)
+        micro = _microbatch(dealt(taken, shards, n_rows), n_columns)
+        microbatches.append(jax.device_put(micro, batch_sharding(mesh)))
     return Packed(microbatches, int(n_tokens_B.sum()), n_trained)
+
+
+def keeps_all_rows(config) -> bool:
+    """Whether rows without advantage are computed too: they have a gradient, or are asked for."""
+    has_bonus = config.loss.entropy_coef > 0 or config.loss.entropy_schedule == "adaptive"
+    return has_bonus or config.loss.kl != "none" or config.advantage.zero_variance == "keep"
+
+
+def dealt(rows: Sequence[Row], shards: int, n_rows: int) -> list[Row | None]:
+    """`n_rows` rows for each shard, None where it has no more, dealt in turns: of rows sorted by length, no shard has
+    two more than another, nor more tokens by more than the longest row has."""
+    hands = [list(rows[shard::shards]) for shard in range(shards)]
+    return [row for hand in hands for row in [*hand, *[None] * (n_rows - len(hand))]]
 
 
 def size_bucket(n: int, most: int) -> int:
@@ -86,26 +100,33 @@ def length_bucket(n: int, most: int, multiple: int) -> int:
     return next(share for share in shares if n <= share)
 
 
-def _microbatch(rows: Sequence[Row], n_rows: int, n_columns: int) -> Microbatch:
-    behaviour_logp_BT = np.zeros((n_rows, n_columns), np.float32)
-    loss_mask_BT = np.zeros((n_rows, n_columns), bool)
-    tokens_BT = pad_rows([row.prompt_ids for row in rows], n_rows, n_columns)
+def _microbatch(rows: Sequence[Row | None], n_columns: int) -> Microbatch:
+    shape = len(rows), n_columns
+    loss_mask_BT, behaviour_logp_BT = np.zeros(shape, bool), np.zeros(shape, np.float32)
+    sampled_logp_BT = np.zeros(shape, np.float32)
+    tokens_BT = pad_rows([row.prompt_ids if row else () for row in rows], *shape)
     for index, row in enumerate(rows):
-        response = slice(len(row.prompt_ids), row.length)
-        tokens_BT[index, response] = row.rollout.tokens
-        behaviour_logp_BT[index, response] = row.rollout.behaviour_logp
-        loss_mask_BT[index, response] = True
+        if row:
+            response = slice(len(row.prompt_ids), row.length)
+            tokens_BT[index, response] = row.rollout.tokens
+            loss_mask_BT[index, response] = True
+            behaviour_logp_BT[index, response] = row.rollout.behaviour_logp
+            sampled_logp_BT[index, response] = row.rollout.sampled_logp
 
-    def per_row(values, dtype):
-        return np.array([*values, *[0] * (n_rows - len(rows))], dtype)
+    def per_row(value, dtype):
+        return np.array([value(row) if row else 0 for row in rows], dtype)
 
     return Microbatch(
         tokens_BT=tokens_BT,
         loss_mask_BT=loss_mask_BT,
         behaviour_logp_BT=behaviour_logp_BT,
-        advantage_B=per_row([row.advantage for row in rows], np.float32),
-        off_policy_B=per_row([row.rollout.off_policy for row in rows], bool),
-        token_weight_B=per_row([row.token_weight for row in rows], np.float32),
+        sampled_logp_BT=sampled_logp_BT,
+        old_logp_BT=behaviour_logp_BT,
+        reference_logp_BT=np.zeros(shape, np.float32),
+        advantage_B=per_row(lambda row: row.advantage, np.float32),
+        entropy_scale_B=per_row(lambda row: row.entropy_scale, np.float32),
+        off_policy_B=per_row(lambda row: row.rollout.off_policy, bool),
+        token_weight_B=per_row(lambda row: row.token_weight, np.float32),
     )
 
 
@@ -122,15 +143,22 @@ def tally_metrics(tally: Tally) -> dict[str, float]:
         "ratio/on_policy_mean": (t["ratio_on"], t["n_on"]),
         "ratio/hinted_mean": (t["ratio_off"], t["n_off"]),
         "ratio/hinted_shaped_mean": (t["shaped_off"], t["n_off"]),
+        "ratio/outside_frac": (t["outside"], t["n_on"]),
         "ratio/clipped_frac": (t["clipped"], t["n_on"]),
+        "ratio/dual_clipped_frac": (t["dual_clipped"], t["n_on"]),
         "policy/entropy": (t["entropy"], n_all),
         "update/hinted_push_frac": (t["push_off"], push),
+        "policy/kl": (t["kl"], t["n_kl"]),
+        "correction/weight_mean": (t["correction"], t["n_corrected"]),
+        "correction/rejected_frac": (t["rejected"], t["n_corrected"]),
         "mismatch/mean_abs": (t["mismatch"], t["n_on"]),
+        "mismatch/token_error": (t["token_error"], t["n_on"]),
     }
     maxima = {
         "ratio/on_policy_max": (t["ratio_on_max"], t["n_on"]),
         "ratio/hinted_max": (t["ratio_off_max"], t["n_off"]),
         "ratio/hinted_shaped_max": (t["shaped_off_max"], t["n_off"]),
+        "correction/weight_max": (t["correction_max"], t["n_corrected"]),
         "mismatch/max_abs": (t["mismatch_max"], t["n_on"]),
     }
     metrics = {name: total / count for name, (total, count) in means.items() if count}

@@ -1,10 +1,10 @@
 """Checkpoints and models on disk.
 
 The resume rule: a run folder holds the resolved config, the data's hash and checkpoints that fall between steps. The
-same command continues from the newest one. Host state is step, strategy memory and counters; data order, random keys
-and evaluation derive from (seed, step). What was written after the checkpoint is cut and made again, bit for bit on a
-CPU. A changed config or data file is refused, but for steps, logging, evaluation, checkpointing and the verifier's
-limits.
+same command continues from the newest one. Host state is step, cursor into the problems, strategy memory, entropy
+coefficient and counters; random keys and evaluation derive from (seed, step). What was written after the checkpoint
+is cut and made again, bit for bit on a CPU. A changed config or data file is refused, but for steps, logging,
+evaluation, checkpointing and the verifier's limits.
 """
 
 import fcntl

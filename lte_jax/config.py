@@ -94,6 +94,20 @@ class SampleConfig(Section):
     )
     top_k: int = setting(0, "most likely tokens kept; 0: all", ge=0)
     response_budget: int = setting(8192, "L: longest response, tokens, stop token included", ge=1)
+    max_attempts: int = setting(
+        10, "with advantage.zero_variance = resample: rounds of problems per step after which the run gives up", ge=1
+    )
+
+
+class OverlongConfig(Section):
+    """What is done about responses near the budget. Pass levels always come from the verdicts."""
+
+    shaping: Literal["none", "soft"] = setting(
+        "none", "soft: rewards fall linearly over the last `buffer` tokens of the budget (DAPO)"
+    )
+    buffer: int = setting(4096, "tokens before sample.response_budget over which the reward falls", ge=1)
+    factor: float = setting(1.0, "what a response of the whole budget loses", gt=0)
+    filter: bool = setting(False, "truncated responses count in the baseline but are not trained, nor counted in Z")
 
 
 class EngineConfig(Section):
@@ -130,11 +144,37 @@ class AdvantageConfig(Section):
         "mean_std", "(R - mean)/(std + eps) with the unbiased std; R - mean (Dr.GRPO); leave-one-out (RLOO)"
     )
     eps: float = setting(1e-6, "added to the std", ge=0)
+    zero_variance: Literal["leave_out", "keep", "resample", "entropy"] = setting(
+        "leave_out",
+        "groups of equal rewards: not computed but counted in Z; computed; replaced by further problems until every "
+        "group has right and wrong members (DAPO); given an advantage by token entropy (RL-ZVP)",
+    )
+    entropy_scale: float = setting(0.1, "alpha of the advantage by token entropy (0.1 to 0.2 in RL-ZVP)", gt=0)
 
 
 class LossConfig(Section):
-    clip_eps_low: float = setting(0.2, "ratios of on-policy tokens are clipped below 1 - this", gt=0, lt=1)
-    clip_eps_high: float = setting(0.2, "ratios of on-policy tokens are clipped above 1 + this", gt=0)
+    ratio: Literal["token", "sequence"] = setting(
+        "token", "on-policy ratio: of each token, or one per row, exp(mean of log r) (GSPO)"
+    )
+    on_policy_objective: Literal["clip", "dual_clip", "cispo"] = setting(
+        "clip", "PPO's clip; with a floor of c A where A < 0; or the clipped ratio as a constant weight (CISPO)"
+    )
+    clip_eps_low: float = setting(
+        0.2, "on-policy ratios are clipped below 1 - this (GSPO: 3e-4); 1: no lower end", gt=0, le=1
+    )
+    clip_eps_high: float = setting(0.2, "on-policy ratios are clipped above 1 + this (DAPO: 0.28; GSPO: 4e-4)", gt=0)
+    dual_clip_c: float = setting(3.0, "c of the dual clip: for A < 0 the objective is at least c A", gt=1)
+    old_logp: Literal["sampler", "trainer"] = setting(
+        "sampler",
+        "denominator of on-policy ratios: as recorded while sampling, or recomputed before the step's first update",
+    )
+    correction: Literal["none", "truncate", "reject"] = setting(
+        "none",
+        "weight of on-policy tokens for w = trainer's/sampler's probability: 1; min(w, max) (TIS); w inside the range, "
+        "else 0 (IcePop)",
+    )
+    correction_max: float = setting(2.0, "largest weight of truncate (verl 2, TRL 3)", ge=1)
+    correction_range: tuple[float, float] = setting((0.5, 5.0), "weights that reject leaves (IcePop)")
     hinted_objective: Literal["shaped", "ratio", "clipped"] = setting(
         "shaped", "hinted tokens: f(r) A with f(r) = r/(r + gamma); r A; or clipped like on-policy ones"
     )
@@ -147,7 +187,36 @@ class LossConfig(Section):
         "token_mean",
         "Z: all response tokens of the update; each part by its own; 1/(rows x own length); 1/(rows x response budget)",
     )
-    entropy_coef: float = setting(0.0, "c of the entropy bonus of LTE+ (0.001 in LUFFY's script)", ge=0)
+    entropy_coef: float = setting(0.0, "c of the entropy bonus of LTE+ (0.001 in LUFFY's script)", ge=0, le=1)
+    entropy_schedule: Literal["fixed", "adaptive"] = setting(
+        "fixed", "adaptive: c starts at 0 and moves by entropy_step towards entropy_target, applied only below it"
+    )
+    entropy_target: float = setting(0.2, "entropy that the adaptive c aims at, nats per token (Skywork-OR1)", gt=0)
+    entropy_step: float = setting(0.005, "what the adaptive c moves by in one step", gt=0, le=1)
+    kl: Literal["none", "k1", "k2", "k3"] = setting(
+        "none", "KL to the starting model on on-policy rows: k1 in the reward, k2 and k3 in the loss"
+    )
+    kl_coef: float = setting(0.001, "beta of the KL", gt=0)
+
+    @model_validator(mode="after")
+    def _options_agree(self):
+        low, high = self.correction_range
+        refused = {
+            f"loss.correction = {self.correction} weighs the trainer's log-probs against the sampler's: wanted "
+            f"loss.old_logp = trainer, got {self.old_logp}": self.correction != "none" and self.old_logp != "trainer",
+            "loss.ratio = sequence gives a row one ratio, loss.on_policy_objective = cispo weighs each token by its "
+            "own: choose one of them": self.ratio == "sequence" and self.on_policy_objective == "cispo",
+            "loss.hinted_objective = clipped compares ratios with 1, with loss.hinted_denominator = one they are "
+            "probabilities: choose one of them": self.hinted_objective == "clipped"
+            and self.hinted_denominator == "one",
+            f"loss.entropy_coef = {self.entropy_coef} with loss.entropy_schedule = adaptive, which starts at 0: leave "
+            "one of them out": self.entropy_coef != 0 and self.entropy_schedule == "adaptive",
+            f"loss.correction_range = [{low}, {high}]: wanted 0 <= low <= 1 <= high": not 0 <= low <= 1 <= high,
+        }
+        for said, is_refused in refused.items():
+            if is_refused:
+                raise ValueError(said)
+        return self
 
 
 class OptimConfig(Section):
@@ -239,6 +308,9 @@ class LogConfig(Section):
     rollouts: bool = setting(True, "write every rollout of every step to rollouts/")
     timeline: tuple[int, ...] = setting((), "steps whose timeline is written to timeline/, for Perfetto")
     every: int = setting(1, "steps between lines on the terminal", ge=1)
+    mismatch_alarm: float = setting(
+        0.02, "warns where mean exp|trainer logp - sampler logp| - 1 passes this (NeMo-RL: 0.01 to 0.02)", gt=0
+    )
 
 
 class WarmupConfig(Section):
@@ -282,6 +354,7 @@ class Config(Section):
     data: DataConfig = DataConfig()
     prompt: PromptConfig = PromptConfig()
     sample: SampleConfig = SampleConfig()
+    overlong: OverlongConfig = OverlongConfig()
     engine: EngineConfig = EngineConfig()
     explore: ExploreConfig = ExploreConfig()
     advantage: AdvantageConfig = AdvantageConfig()
@@ -306,6 +379,11 @@ class Config(Section):
             raise ValueError(
                 f"explore.keep_failed = {self.explore.keep_failed} leaves nothing to replace in a group of "
                 f"sample.group_size = {self.sample.group_size}"
+            )
+        if self.overlong.shaping != "none" and self.overlong.buffer >= self.sample.response_budget:
+            raise ValueError(
+                f"overlong.buffer = {self.overlong.buffer} leaves no response without a penalty: wanted less than "
+                f"sample.response_budget = {self.sample.response_budget}"
             )
         return self
 

@@ -171,4 +171,5 @@ class Group:
     initial: tuple[Rollout, ...]  # the first G
     members: tuple[Rollout, ...]  # the G that are trained, after mixing
     attempts: tuple[Attempt, ...] = ()
-    advantages: tuple[float | None, ...] = ()  # one per member; None: no verdict, so neither reward nor update
+    advantages: tuple[float | None, ...] = ()  # one per member; None: no verdict, or filtered, so not in the update
+    entropy_scale: float = 0.0  # where rewards are equal and token entropy makes the advantage: +-its scale (RL-ZVP)

@@ -13,12 +13,22 @@ from lte_jax.boundary import Packed, fetch, pack, tally_metrics
 from lte_jax.checkpoint import RunFolder
 from lte_jax.config import Config, ConfigError
 from lte_jax.device.arrays import TrainState
-from lte_jax.device.update import UpdateSpec, abstract_state, initial_state, learning_rate, update
+from lte_jax.device.update import (
+    UpdateSpec,
+    abstract_state,
+    initial_state,
+    learning_rate,
+    reference_weights,
+    score,
+    update,
+)
 from lte_jax.evaluate import Benchmark, evaluate, open_benchmarks
 from lte_jax.host.advantage import with_advantages
+from lte_jax.host.entropy import SCHEDULES, sampled_entropy
 from lte_jax.host.explore import make_strategy
 from lte_jax.host.metrics import group_metrics
 from lte_jax.host.problems import file_hash, take
+from lte_jax.host.refill import Numbered, attempt_seed, fill
 from lte_jax.host.verify import Verifier
 from lte_jax.records import Group, Status, Verdict
 from lte_jax.report.files import RunFiles, read_rollouts
@@ -64,14 +74,18 @@ class _Trainer:
         self.files = RunFiles(folder.path)
         n_updates = config.steps * config.problems_per_step // config.optim.problems_per_update
         self.spec = UpdateSpec(session.model.arch, config.model, config.loss, config.optim, n_updates, session.mesh)
-        self.state, self.step, self.memory, self.n_skipped = self._start()
+        self.state, self.step, host = self._start()
+        self.memory, self.n_skipped = host["memory"], host["n_skipped"]
+        self.cursor, self.entropy_coef = host["cursor"], host["entropy_coef"]
+        has_reference = config.loss.kl != "none"
+        self.reference = reference_weights(session.model.load(), self.spec) if has_reference else None
 
-    def _start(self) -> tuple[TrainState, int, dict, int]:
+    def _start(self) -> tuple[TrainState, int, dict]:
         """A fresh state, or the newest checkpoint's; what was written after it is cut, its verdicts kept for replay."""
         found = self.folder.restore(abstract_state(self.spec))
         if found is None:
             state = initial_state(self.spec, self.session.model.load())
-            host = {"step": 0, "memory": {}, "n_skipped": 0}
+            host = {"step": 0, "memory": {}, "n_skipped": 0, "cursor": 0, "entropy_coef": self.config.loss.entropy_coef}
         else:
             state, host = found
             self.live.say(f"continuing {self.folder.path} at step {host['step']}")
@@ -83,7 +97,7 @@ class _Trainer:
         self.strategy = make_strategy(self.config, self.session.prompts, self.session.verifier.same_answer, lists)
         self.files.cut(step)
         self.files.start_interval(step)
-        return state, step, host["memory"], host["n_skipped"]
+        return state, step, host
 
     def run(self) -> dict:
         evaluation: dict = {}
@@ -101,22 +115,22 @@ class _Trainer:
 
     def _take_step(self) -> None:
         config, engine, step, start = self.config, self.session.engine, self.step, time.perf_counter()
-        taken = take(self.problems, config.seed, step, config.problems_per_step)
         self.live.phase(step, "sample")
         engine.meter.tracing = step in config.log.timeline
         engine.load(self.state.params)
-        round_ = Round(
-            self.session.sampling(), config.sample.group_size, self.judge, config.seed, step, self.live.progress
-        )
-        groups = engine.collect(taken, round_, self.strategy, self.memory)
+        groups, trained = self._collect()
         engine.unload()
-        groups = [with_advantages(group, config.advantage) for group in groups]
         self.memory = self.strategy.observe(self.memory, groups)
         if config.log.rollouts:
             self.files.write_rollouts(step, groups)  # before the update: a step that stops the run can be looked at
         self.live.phase(step, "update")
         with engine.meter.phase("update"):
-            updates = self._update(groups)
+            updates = self._update(trained, sampled_entropy(groups))
+        if updates.get("mismatch/token_error", 0.0) > config.log.mismatch_alarm:
+            self.live.warn(
+                f"step {step}: sampler and trainer differ by {updates['mismatch/token_error']:.1%} per token, "
+                f"more than log.mismatch_alarm = {config.log.mismatch_alarm}"
+            )
         seconds, counts, spans = engine.meter.take()
         if spans:
             self.files.write_timeline(step, spans)
@@ -126,32 +140,55 @@ class _Trainer:
         self.live.step(step, config.steps, row)
         self.step += 1
 
-    def _update(self, groups: Sequence[Group]) -> dict[str, float]:
-        """Deals whole groups to updates; advantages and behaviour log-probs stay fixed within the step."""
-        config, found, n_trained = self.config, [], 0
-        for part in deal(groups, config.optim.problems_per_update, config.seed, self.step):
-            packed = pack(part, config, self.session.mesh)
-            n_trained += packed.n_trained
+    def _collect(self) -> tuple[list[Group], list[Group]]:
+        """(all groups that were drawn, those that are trained), which differ only where groups are re-sampled."""
+        wanted = self.config.problems_per_step
+        if self.config.advantage.zero_variance == "resample":
+            return fill(self._draw, wanted, self.config.sample.max_attempts)
+        groups = self._draw(wanted, attempt=0, first=0)
+        return groups, groups
+
+    def _draw(self, n: int, attempt: int, first: int) -> list[Group]:
+        """The groups of the next n problems, numbered from `first` in their step."""
+        config = self.config
+        taken = take(self.problems, config.seed, self.cursor, n)
+        self.cursor += n
+        seed, sampling = attempt_seed(config.seed, attempt), self.session.sampling()
+        round_ = Round(sampling, config.sample.group_size, self.judge, seed, self.step, self.live.progress)
+        strategy = Numbered(self.strategy, first)
+        groups = self.session.engine.collect(taken, round_, strategy, self.memory)
+        return [with_advantages(strategy.numbered(group), config) for group in groups]
+
+    def _update(self, groups: Sequence[Group], entropy: float) -> dict[str, float]:
+        """Deals whole groups to updates. Advantages, behaviour, old and reference log-probs stay fixed within the step.
+        `entropy`: the policy's, nats per token."""
+        config, found = self.config, []
+        temperature = np.float32(config.sample.temperature)
+        parts = deal(groups, config.optim.problems_per_update, config.seed, self.step)
+        updates = [pack(part, config, self.session.mesh) for part in parts]
+        updates = [
+            replace(u, microbatches=score(self.state.params, self.reference, u.microbatches, temperature, self.spec))
+            for u in updates
+        ]
+        coefficient = SCHEDULES[config.loss.entropy_schedule](self.entropy_coef, entropy, config.loss)
+        self.entropy_coef = coefficient.kept
+        for packed in updates:
             if not packed.microbatches:
                 self.n_skipped += 1
                 continue
             rate = float(learning_rate(config.optim, self.spec.n_updates)(int(fetch(self.state.n_updates))))
-            self.state, tally, norm = update(
-                self.state,
-                packed.microbatches,
-                np.float32(config.sample.temperature),
-                np.float32(config.loss.entropy_coef / packed.n_tokens),
-                self.spec,
-            )
+            entropy_weight = np.float32(coefficient.applied / packed.n_tokens)
+            self.state, tally, norm = update(self.state, packed.microbatches, temperature, entropy_weight, self.spec)
             row = {**tally_metrics(tally), "update/grad_norm": float(norm), "update/learning_rate": rate}
             found.append({key: value for key, value in row.items() if math.isfinite(value)})
             self._stop_if_not_finite(packed)
-        mismatch = {key: value for key, value in (found[0] if found else {}).items() if key.startswith("mismatch/")}
+        first = {key: value for key, value in (found[0] if found else {}).items() if key.startswith("mismatch/")}
         return {
             **combine(found),
-            **mismatch,  # of the first update alone: later ones have moved on purpose
+            **first,  # later updates have moved on purpose
             "update/n_updates": len(found),
-            "update/trained_rows": n_trained,
+            "update/trained_rows": sum(packed.n_trained for packed in updates),
+            "update/entropy_coef": coefficient.applied,
             "update/n_skipped_total": self.n_skipped,
             "update/n_nonfinite_total": int(fetch(self.state.n_nonfinite)),
         }
@@ -183,7 +220,8 @@ class _Trainer:
 
     def _checkpoint(self) -> None:
         self.live.phase(self.step, "checkpoint")
-        self.folder.save(self.step, self.state, {"memory": self.memory, "n_skipped": self.n_skipped})
+        host = {"memory": self.memory, "n_skipped": self.n_skipped, "cursor": self.cursor}
+        self.folder.save(self.step, self.state, {**host, "entropy_coef": self.entropy_coef})
         self.files.start_interval(self.step)
 
 

@@ -58,7 +58,10 @@ def test_a_batch_by_hand():
     np.testing.assert_array_equal(micro.advantage_B, np.float32([-0.6, -0.5, 1.1]))
     np.testing.assert_array_equal(micro.off_policy_B, [False, False, True])
     np.testing.assert_array_equal(micro.token_weight_B, np.float32([1 / 9, 1 / 9, 1 / 9]))
-    assert [array.dtype for array in micro] == ["int32", "bool", "float32", "float32", "bool", "float32"]
+    np.testing.assert_array_equal(micro.old_logp_BT, micro.behaviour_logp_BT)
+    assert not micro.reference_logp_BT.any() and not micro.entropy_scale_B.any()
+    dtypes = ["int32", "bool", *["float32"] * 6, "bool", "float32"]
+    assert [array.dtype for array in micro] == dtypes
 
 
 def test_empty_rows_fill_up_to_the_next_of_three_sizes():
@@ -90,6 +93,33 @@ def test_with_an_entropy_bonus_rows_without_variance_stay_in():
     (micro,) = batch.microbatches
     assert int(np.sum(micro.loss_mask_BT)) == 17
     np.testing.assert_array_equal(micro.advantage_B, np.float32([0, -0.6, -0.5, 1.1, 0]))
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {"loss": {"kl": "k3"}},
+        {"loss": {"kl": "k1"}},
+        {"loss": {"entropy_schedule": "adaptive"}},
+        {"advantage": {"zero_variance": "keep"}},
+    ],
+    ids=str,
+)
+def test_with_a_kl_or_an_entropy_to_come_rows_without_variance_stay_in(sections):
+    batch = packed(MIXED, ALL_RIGHT, **sections)
+    assert (batch.n_tokens, batch.n_trained) == (17, 5)
+
+
+def test_rows_whose_advantage_comes_from_entropy_are_trained():
+    (micro,) = packed(MIXED, replace(ALL_RIGHT, entropy_scale=0.1), optim={"microbatch_tokens": 60}).microbatches
+    np.testing.assert_array_equal(micro.entropy_scale_B, np.float32([0.1, 0, 0, 0, 0.1]))
+
+
+def test_what_was_drawn_after_top_p_stands_beside_the_behaviour_logp():
+    drawn = replace(MIXED.members[0], sampled_logp=(-0.05, -0.1, -0.15))
+    (micro,) = packed(replace(MIXED, members=(drawn, *MIXED.members[1:]))).microbatches
+    np.testing.assert_array_equal(micro.sampled_logp_BT[1], np.float32([0, 0, 0, -0.05, -0.1, -0.15, 0, 0]))
+    np.testing.assert_array_equal(micro.behaviour_logp_BT[1], np.float32([0, 0, 0, -0.1, -0.2, -0.3, 0, 0]))
 
 
 def test_members_without_a_verdict_leave_update_and_z():
@@ -137,6 +167,18 @@ def test_rows_divide_over_the_mesh(shape):
             assert len({str(shard.index) for shard in micro.advantage_B.addressable_shards}) == shards
 
 
+def test_shards_have_as_many_rows_and_nearly_as_many_tokens():
+    """Rows are sorted by length, so cutting them in order would give the first shard all the long ones."""
+    lengths = np.random.default_rng(0).integers(1, 60, 45)
+    many = group(*(wrong(tokens=range(1, n + 1)) for n in lengths), advantages=[0.5] * len(lengths))
+    (micro,) = packed(many, mesh=tiny.mesh(2, 2, 2), optim={"microbatch_tokens": 4096}).microbatches
+    hands = np.split(np.asarray(micro.loss_mask_BT), 4)
+    n_tokens, n_rows = [hand.sum() for hand in hands], [hand.any(axis=1).sum() for hand in hands]
+    assert sum(n_tokens) == sum(lengths) and max(n_rows) - min(n_rows) <= 1
+    assert max(n_tokens) - min(n_tokens) <= max(lengths)
+    assert max(n_tokens) < 1.25 * sum(lengths) / 4
+
+
 def test_hinted_parts_are_weighed_apart_where_asked():
     (micro,) = packed(MIXED, loss={"normaliser": "token_mean_by_part"}).microbatches
     np.testing.assert_array_equal(micro.token_weight_B, np.float32([1 / 7, 1 / 7, 1 / 2]))
@@ -173,6 +215,20 @@ def test_metrics_are_means_over_their_own_tokens():
     assert metrics["ratio/clipped_frac"] == 0.25
     assert metrics["mismatch/mean_abs"] == 0.5 and metrics["mismatch/max_abs"] == 1.5
     assert metrics["update/trained_tokens"] == 6
+
+
+def test_metrics_of_options_are_shown_where_they_are_on():
+    counts = dict(n_on=8, outside=4, dual_clipped=2, token_error=0.4)
+    metrics = tally_metrics(tally(**counts))
+    assert metrics["ratio/outside_frac"] == 0.5 and metrics["ratio/dual_clipped_frac"] == 0.25
+    assert metrics["mismatch/token_error"] == pytest.approx(0.05)
+    assert not any(name.startswith(("correction/", "policy/kl")) for name in metrics)
+    with_options = tally_metrics(
+        tally(**counts, n_kl=8, kl=2, n_corrected=8, correction=12, correction_max=4, rejected=2)
+    )
+    assert with_options["policy/kl"] == 0.25
+    assert with_options["correction/weight_mean"] == 1.5 and with_options["correction/weight_max"] == 4
+    assert with_options["correction/rejected_frac"] == 0.25
 
 
 def test_a_mean_over_no_token_is_left_out():

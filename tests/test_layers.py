@@ -21,7 +21,7 @@ ALLOWED = {
     "device": (("device", "config"), ("jax", "numpy")),
     "device.qwen3": (("device", "config"), ("jax", "numpy", "flax")),
     "device.update": (("device", "config"), ("jax", "numpy", "optax")),
-    "boundary": (("records", "device.arrays", "device.mesh", "device.loss"), ("jax", "numpy")),
+    "boundary": (("records", "device.arrays", "device.mesh", "device.normalisers"), ("jax", "numpy")),
     "meter": ((), ()),
     "slots": (("boundary", "device", "meter", "records", "config"), ("numpy",)),
     "rollout": (("slots", "meter", "device", "records", "config"), ("jax", "numpy")),
@@ -109,7 +109,7 @@ def test_a_module_imports_only_what_its_row_allows(module):
     [
         ("host.explore", "def f():\n    import jax.numpy as jnp"),
         ("host.verify.pool", "from lte_jax import boundary"),
-        ("host.prompts", "from lte_jax.device.loss import token_mean"),
+        ("host.prompts", "from lte_jax.device.normalisers import token_mean"),
         ("host.prompts", "from .tokenizer import Tokenizer"),
         ("records", "import numpy"),
         ("config", "from lte_jax.records import Problem"),

@@ -108,6 +108,54 @@ def test_a_killed_run_repeats_bit_for_bit(base, tmp_path):
     assert all(np.array_equal(a, b) for a, b in zip(ours, theirs, strict=True))
 
 
+OPTIONS = [
+    "advantage.zero_variance=resample",
+    "loss.kl=k3",
+    "loss.old_logp=trainer",
+    "loss.correction=truncate",
+    "loss.ratio=sequence",
+    "loss.entropy_schedule=adaptive",
+    "loss.entropy_target=9",
+    "overlong={shaping: soft, buffer: 2}",
+]
+
+
+def test_dynamic_sampling_and_adaptive_entropy_go_on_where_they_stopped(base, tmp_path):
+    """The cursor, the coefficient and the reference survive a stop; every trained group has variance."""
+    straight, stopped = tmp_path / "straight", tmp_path / "stopped"
+    lte(*small_run(base, straight, "steps=4", *OPTIONS))
+    lte(*small_run(base, stopped, "steps=2", *OPTIONS))
+    lte(*small_run(base, stopped, "steps=4", *OPTIONS))
+    rows, groups = read_metrics(straight), list(read_rollouts(straight))
+    assert without_times(rows) == without_times(read_metrics(stopped))
+    assert groups == list(read_rollouts(stopped))
+    assert all(np.array_equal(a, b) for a, b in zip(*map(checkpoint_arrays, (straight, stopped)), strict=True))
+
+    assert [row["update/entropy_coef"] for row in rows] == pytest.approx([0, 0.005, 0.01, 0.015])
+    assert abs(rows[0]["policy/kl"]) < rows[-1]["policy/kl"] and rows[0]["correction/weight_max"] < 1.001
+    assert all("reward/shaping_mean" in row for row in rows)
+    assert len(groups) > 4 * 8  # some were drawn again
+    for step in range(4):
+        drawn = [group for group in groups if group["step"] == step]
+        assert [group["group"] for group in drawn] == list(range(len(drawn)))
+        responses = [rollout["response"] for group in drawn for rollout in group["rollouts"]]
+        assert len(set(responses)) > len(responses) / 4
+    # every problem once per epoch, in the endless order
+    n_problems = len(Path(base[1].removeprefix("data.train=")).read_text().splitlines())
+    first_epoch = [group["id"] for group in groups][:n_problems]
+    assert len(set(first_epoch)) == len(first_epoch)
+
+
+def test_a_batch_that_no_problem_fills_is_a_clear_error(base, tmp_path):
+    """Answers that no response gives: every group is none-pass."""
+    data = tmp_path / "hopeless.jsonl"
+    data.write_text("".join(json.dumps({"problem": f"1+{n}=", "answer": "12345"}) + "\n" for n in range(9)))
+    overrides = ["explore.strategy=grpo", "advantage.zero_variance=resample", "sample.max_attempts=2", "steps=1"]
+    done = lte(*small_run([base[0], f"data.train={data}"], tmp_path / "run", *overrides), check=False)
+    assert done.returncode != 0 and "Traceback" not in done.stderr
+    assert "only 0 of 16 groups have right and wrong members after sample.max_attempts = 2 rounds" in done.stderr
+
+
 def test_a_run_refuses_other_settings_other_data_and_a_second_process(base, tmp_path):
     run = tmp_path / "run"
     lte(*small_run(base, run, "steps=1"))

@@ -6,12 +6,19 @@ import jax
 
 
 class Microbatch(NamedTuple):
-    """Rows of one forward and backward, right-padded. A padding row has an empty loss mask."""
+    """Rows of one forward and backward, right-padded. A padding row has an empty loss mask.
+
+    Log-probs are float32 and 0 where not trained.
+    """
 
     tokens_BT: jax.Array  # int32
     loss_mask_BT: jax.Array  # bool: True on trained tokens, the stop token included
-    behaviour_logp_BT: jax.Array  # float32, 0 where not trained
+    behaviour_logp_BT: jax.Array  # the sampler's, without truncation, under the prompt that it sampled from
+    sampled_logp_BT: jax.Array  # the same after top-p and top-k
+    old_logp_BT: jax.Array  # denominator of every ratio: behaviour_logp, or on on-policy rows the trainer's own
+    reference_logp_BT: jax.Array  # of the starting model; 0 where the loss has no KL
     advantage_B: jax.Array  # float32
+    entropy_scale_B: jax.Array  # float32: +-alpha where token entropy makes the advantage (RL-ZVP), else 0
     off_policy_B: jax.Array  # bool: True for rows sampled from a hinted prompt
     token_weight_B: jax.Array  # float32: what one token of the row weighs in the objective (its normaliser)
 
@@ -21,7 +28,9 @@ class Tally(NamedTuple):
 
     n_on: jax.Array  # tokens of on-policy rows
     n_off: jax.Array  # tokens of hinted rows
-    objective: jax.Array  # the maximised sum, entropy bonus apart
+    n_kl: jax.Array  # tokens on which a KL is taken
+    n_corrected: jax.Array  # tokens that have a mismatch weight
+    objective: jax.Array  # the maximised sum, KL in the loss and entropy bonus apart
     entropy: jax.Array  # nats, over all trained tokens
     ratio_on: jax.Array
     ratio_on_max: jax.Array
@@ -29,14 +38,21 @@ class Tally(NamedTuple):
     ratio_off_max: jax.Array
     shaped_off: jax.Array  # f(r')
     shaped_off_max: jax.Array
+    outside: jax.Array  # on-policy tokens whose ratio lies outside the clip range
     clipped: jax.Array  # on-policy tokens whose gradient the clip removed
+    dual_clipped: jax.Array  # on-policy tokens with A < 0 and a ratio above c, whether the dual clip acts or not
     push_on: jax.Array  # sum of |d objective / d logp|
     push_off: jax.Array
+    kl: jax.Array  # nats, by the configured estimator
+    correction: jax.Array  # mismatch weights
+    correction_max: jax.Array
+    rejected: jax.Array  # tokens of mismatch weight 0
     mismatch: jax.Array  # |trainer logp - sampler logp| over on-policy tokens
     mismatch_max: jax.Array
+    token_error: jax.Array  # exp(|trainer logp - sampler logp|) - 1
 
 
-MAXIMA = ("ratio_on_max", "ratio_off_max", "shaped_off_max", "mismatch_max")
+MAXIMA = ("ratio_on_max", "ratio_off_max", "shaped_off_max", "correction_max", "mismatch_max")
 
 
 class TrainState(NamedTuple):

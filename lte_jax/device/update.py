@@ -16,6 +16,7 @@ from lte_jax.device import loss, mesh, qwen3, weights
 from lte_jax.device.arrays import MAXIMA, Microbatch, Tally, TrainState
 from lte_jax.device.attention import causal_attention
 from lte_jax.device.logprob import token_logp
+from lte_jax.device.tally import tally
 from lte_jax.device.weights import Architecture
 
 
@@ -79,6 +80,16 @@ def abstract_state(spec: UpdateSpec) -> TrainState:
     return jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), state, state_shardings(spec))
 
 
+def abstract_microbatch(n_rows: int, n_columns: int, spec: UpdateSpec) -> Microbatch:
+    """Shapes, types and shardings of a micro-batch, for compiling without one."""
+    types = {"tokens_BT": jnp.int32, "loss_mask_BT": jnp.bool_, "off_policy_B": jnp.bool_}
+    rows = mesh.batch_sharding(spec.mesh)
+    shapes = {name: (n_rows, n_columns) if name.endswith("_BT") else (n_rows,) for name in Microbatch._fields}
+    return Microbatch(
+        **{n: jax.ShapeDtypeStruct(s, types.get(n, jnp.float32), sharding=rows) for n, s in shapes.items()}
+    )
+
+
 def initial_state(spec: UpdateSpec, params: dict) -> TrainState:
     """A fresh optimiser around float32 weights, everything placed as `state_shardings` says. Donates the weights."""
     make = partial(_new_state, optimiser(spec.optim, spec.n_updates))
@@ -107,54 +118,49 @@ def policy_logp(params: dict, tokens_BT, temperature, spec: UpdateSpec):
     return token_logp(hidden_BTD, model.head_VD, tokens_BT, temperature, chunk)
 
 
+@partial(jax.jit, static_argnames="spec")
+def reference_weights(params: dict, spec: UpdateSpec) -> dict:
+    """A copy of float32 weights to take a KL to: matrices in the compute type, everything sharded like the masters."""
+    dtype = spec.model.compute_dtype  # what every product would round a matrix to
+    copied = weights.tree(
+        spec.arch, lambda path, row: jnp.array(weights.leaf(params, path), dtype if row.fan_in else jnp.float32)
+    )
+    return jax.lax.with_sharding_constraint(copied, mesh.param_shardings(spec.arch, spec.mesh))
+
+
+def score(params: dict, reference: dict | None, batch: list[Microbatch], temperature, spec: UpdateSpec):
+    """The micro-batches with what is fixed before a step's first update: the trainer's own log-probs as the
+    denominators of on-policy rows, and the reference's, each where the loss asks for it. Hinted rows keep the
+    sampler's: recomputed on the plain prompt, r' would be 1."""
+    if spec.loss.old_logp == "trainer":
+        batch = [m._replace(old_logp_BT=old_logp(params, m, temperature, spec)) for m in batch]
+    if spec.loss.kl != "none":
+        batch = [m._replace(reference_logp_BT=trained_logp(reference, m, temperature, spec)) for m in batch]
+    return batch
+
+
+@partial(jax.jit, static_argnames="spec")
+def trained_logp(params: dict, micro: Microbatch, temperature, spec: UpdateSpec):
+    """logp_BT of trained tokens, 0 elsewhere."""
+    logp_BT, _ = policy_logp(params, micro.tokens_BT, temperature, spec)
+    return jnp.where(micro.loss_mask_BT, logp_BT, 0.0)
+
+
+@partial(jax.jit, static_argnames="spec")
+def old_logp(params: dict, micro: Microbatch, temperature, spec: UpdateSpec):
+    """The trainer's logp_BT on on-policy rows, the sampler's on hinted ones."""
+    logp_BT = trained_logp(params, micro, temperature, spec)
+    return jnp.where(micro.off_policy_B[:, None], micro.behaviour_logp_BT, logp_BT)
+
+
 def _objective(params: dict, micro: Microbatch, temperature, entropy_weight, spec: UpdateSpec):
     """The minimised sum of one micro-batch, and its tally."""
     logp_BT, entropy_BT = policy_logp(params, micro.tokens_BT, temperature, spec)
-    off_BT = jnp.broadcast_to(micro.off_policy_B[:, None], logp_BT.shape)
-    advantage_BT = jnp.broadcast_to(micro.advantage_B[:, None], logp_BT.shape)
-
-    def weighted(logp_BT):
-        masked = (micro.behaviour_logp_BT, micro.loss_mask_BT, off_BT, advantage_BT)
-        return loss.token_objective(logp_BT, *masked, spec.loss) * micro.token_weight_B[:, None]
-
-    objective_BT = weighted(logp_BT)
-    trained_entropy = jnp.where(micro.loss_mask_BT, entropy_BT, 0.0).sum()
-    push_BT = jnp.abs(jax.grad(lambda x: weighted(x).sum())(jax.lax.stop_gradient(logp_BT)))
-    tally = _tally(logp_BT, objective_BT.sum(), trained_entropy, push_BT, off_BT, micro, spec.loss)
-    return -objective_BT.sum() - entropy_weight * trained_entropy, tally
-
-
-def _tally(logp_BT, objective, entropy, push_BT, off_BT, micro: Microbatch, config: LossConfig) -> Tally:
-    is_on, is_off = micro.loss_mask_BT & ~off_BT, micro.loss_mask_BT & off_BT
-    log_on_BT, log_off_BT = loss.log_ratios(logp_BT, micro.behaviour_logp_BT, micro.loss_mask_BT, off_BT, config)
-    ratio_on_BT, ratio_off_BT = jnp.exp(log_on_BT), jnp.exp(log_off_BT)
-    shaped_BT = loss.shaped_ratio(log_off_BT, config.gamma)
-    clipped_BT = is_on & (push_BT == 0) & (micro.advantage_B != 0)[:, None]
-    mismatch_BT = jnp.abs(log_on_BT)
-
-    def total(values_BT, mask_BT):
-        return jnp.where(mask_BT, values_BT, 0.0).sum()
-
-    def largest(values_BT, mask_BT):
-        return jnp.where(mask_BT, values_BT, 0.0).max()
-
-    return Tally(
-        n_on=is_on.sum(dtype=jnp.float32),
-        n_off=is_off.sum(dtype=jnp.float32),
-        objective=objective,
-        entropy=entropy,
-        ratio_on=total(ratio_on_BT, is_on),
-        ratio_on_max=largest(ratio_on_BT, is_on),
-        ratio_off=total(ratio_off_BT, is_off),
-        ratio_off_max=largest(ratio_off_BT, is_off),
-        shaped_off=total(shaped_BT, is_off),
-        shaped_off_max=largest(shaped_BT, is_off),
-        clipped=clipped_BT.sum(dtype=jnp.float32),
-        push_on=total(push_BT, is_on),
-        push_off=total(push_BT, is_off),
-        mismatch=total(mismatch_BT, is_on),
-        mismatch_max=largest(mismatch_BT, is_on),
-    )
+    objective_BT = loss.mixed_objective(logp_BT, entropy_BT, micro, spec.loss)
+    penalty = loss.kl_penalty(logp_BT, micro, spec.loss).sum()
+    bonus = entropy_weight * jnp.where(micro.loss_mask_BT, entropy_BT, 0.0).sum()
+    shown = tally(*map(jax.lax.stop_gradient, (logp_BT, entropy_BT, objective_BT)), micro, spec.loss)
+    return penalty - objective_BT.sum() - bonus, shown
 
 
 @partial(jax.jit, static_argnames="spec")

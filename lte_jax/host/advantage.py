@@ -4,8 +4,10 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from lte_jax.config import AdvantageConfig
-from lte_jax.records import Group
+from lte_jax.config import Config
+from lte_jax.host.diagnose import pass_level
+from lte_jax.host.shaping import shaped_reward
+from lte_jax.records import Group, PassLevel
 
 
 def mean_std(rewards: Sequence[float], eps: float) -> list[float]:
@@ -33,12 +35,23 @@ BASELINES: dict[str, Callable[[Sequence[float], float], list[float]]] = {
 }
 
 
-def with_advantages(group: Group, config: AdvantageConfig) -> Group:
-    """The group with one advantage per member: None without a verdict, 0 for all where all rewards are equal."""
-    rewards = [rollout.verdict.reward for rollout in group.members if rollout.decided]
-    if len(set(rewards)) < 2:
-        values = [0.0] * len(rewards)
-    else:
-        values = BASELINES[config.baseline](rewards, config.eps)
-    remaining = iter(values)
-    return replace(group, advantages=tuple(next(remaining) if r.decided else None for r in group.members))
+def with_advantages(group: Group, config: Config) -> Group:
+    """The group with one advantage per member, 0 for all where all rewards are equal; then token entropy may make the
+    advantage instead. None without a verdict, and for truncated members where `overlong.filter` leaves them out.
+    """
+    rewards = [shaped_reward(rollout, config) for rollout in group.members if rollout.decided]
+    has_variance = len(set(rewards)) > 1
+    baseline = BASELINES[config.advantage.baseline]
+    values = iter(baseline(rewards, config.advantage.eps) if has_variance else [0.0] * len(rewards))
+    advantages = [next(values) if rollout.decided else None for rollout in group.members]
+    if config.overlong.filter:
+        advantages = [None if r.truncated else a for r, a in zip(group.members, advantages, strict=True)]
+    scale = 0.0 if has_variance else ENTROPY_SIGN.get(pass_level(group.members), 0.0) * _entropy_scale(config)
+    return replace(group, advantages=tuple(advantages), entropy_scale=scale)
+
+
+ENTROPY_SIGN = {PassLevel.ALL: 1.0, PassLevel.NONE: -1.0}
+
+
+def _entropy_scale(config: Config) -> float:
+    return config.advantage.entropy_scale if config.advantage.zero_variance == "entropy" else 0.0

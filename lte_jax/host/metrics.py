@@ -3,7 +3,6 @@
 Keys are `noun/detail`. A share of nothing is left out of the row, never 0/0.
 """
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
@@ -16,6 +15,8 @@ from lte_jax.host.diagnose import (
     names_hint,
     pass_level,
 )
+from lte_jax.host.entropy import sampled_entropy
+from lte_jax.host.shaping import shaping
 from lte_jax.records import Attempt, FailureMode, Group, Origin, PassLevel, Rollout, Status
 
 
@@ -28,6 +29,7 @@ def group_metrics(groups: Sequence[Group], config: Config, same_answer: SameAnsw
         **_rescues(groups, config.sample.group_size),
         **_leakage(groups, config.prompt.hints.leak_patterns, same_answer),
         **_responses(groups),
+        **_shaping(groups, config),
     }
 
 
@@ -104,19 +106,26 @@ def _responses(groups: Sequence[Group]) -> dict[str, float]:
     drawn = [rollout for group in groups for rollout in all_rollouts(group)]
     members = [rollout for group in groups for rollout in group.members]
     statuses = Counter(rollout.verdict.status for rollout in drawn)
-    n_tokens = sum(len(rollout.tokens) for rollout in initial)
     return {
         **_rewards("before", initial),
         **_rewards("after", members),
         "response/length_mean": _mean(len(rollout.tokens) for rollout in initial),
         "response/length_max": max(len(rollout.tokens) for rollout in initial),
         "response/truncated_frac": _mean(rollout.truncated for rollout in initial),
-        "response/neg_logp_mean": -math.fsum(x for r in initial for x in r.behaviour_logp) / n_tokens,
+        "response/neg_logp_mean": sampled_entropy(groups),
+        "sample/groups": len(groups),
         "sample/rollouts": len(drawn),
         "sample/tokens": sum(len(rollout.tokens) for rollout in drawn),
         "sample/undecided": sum(not rollout.decided for rollout in drawn),
         **{f"verdict/{status}_frac": statuses[status] / len(drawn) for status in Status},
     }
+
+
+def _shaping(groups: Sequence[Group], config: Config) -> dict[str, float]:
+    """What length took off the members' rewards."""
+    if config.overlong.shaping == "none":
+        return {}
+    return {"reward/shaping_mean": _mean(shaping(rollout, config) for g in groups for rollout in g.members)}
 
 
 def _rewards(when: str, rollouts: Sequence[Rollout]) -> dict[str, float]:

@@ -55,15 +55,14 @@ def file_hash(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def take(problems: Sequence[Problem], seed: int, step: int, n: int) -> list[Problem]:
-    """The n problems of a step: a pure function of (seed, step).
+def take(problems: Sequence[Problem], seed: int, position: int, n: int) -> list[Problem]:
+    """n problems from a position of an endless order: a pure function of (seed, position).
 
-    Epoch e is a permutation drawn from (seed, e); step s covers the positions s*n to s*n + n - 1 of the epochs in a
-    row, so each problem comes once per epoch, also where an epoch ends inside a step or n exceeds the set."""
-    if not problems or n < 1 or step < 0:
-        raise ProblemError(f"cannot take {n} of {len(problems)} problems for step {step}")
+    Epoch e is a permutation drawn from (seed, e), and the epochs follow each other, so each problem comes once per
+    epoch, also where an epoch ends inside a step or n exceeds the set."""
+    if not problems or n < 1 or position < 0:
+        raise ProblemError(f"cannot take {n} of {len(problems)} problems from position {position}")
     taken: list[Problem] = []
-    position = step * n
     while len(taken) < n:
         epoch, start = divmod(position + len(taken), len(problems))
         order = np.random.default_rng([seed, epoch]).permutation(len(problems))

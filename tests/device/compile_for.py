@@ -16,7 +16,6 @@ from functools import partial
 os.environ |= {"JAX_PLATFORMS": "cpu", "TPU_SKIP_MDS_QUERY": "1"}
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.experimental import topologies
 from jax.sharding import AxisType, Mesh
@@ -24,7 +23,7 @@ from jax.sharding import AxisType, Mesh
 from lte_jax.config import LossConfig, ModelConfig, OptimConfig
 from lte_jax.device import mesh as meshes
 from lte_jax.device import sampler, update
-from lte_jax.device.arrays import Microbatch, Starts, Tally
+from lte_jax.device.arrays import Starts, Tally
 from lte_jax.device.weights import Architecture
 
 # Layers of Qwen3-0.6B: two, since compiling takes its time; eight to decode, so that the cache is what is large.
@@ -100,12 +99,14 @@ def programs(mesh: Mesh):
     yield "decode_chunk", lambda: sampler.decode_chunk.trace(*chunk, 32, decoder)
 
     spec = update.UpdateSpec(ARCH, ModelConfig(), LossConfig(), OptimConfig(), 10, mesh)
-    batch = jax.eval_shape(
-        lambda: Microbatch(*(jnp.zeros((ROWS, LENGTH), t) for t in (jnp.int32, bool, jnp.float32)),
-                           *(jnp.zeros(ROWS, t) for t in (jnp.float32, bool, jnp.float32)))
-    )  # fmt: skip
+    batch = update.abstract_microbatch(ROWS, LENGTH, spec)
     sums = masters, Tally(*[f32] * len(Tally._fields))
-    yield "accumulate", lambda: update.accumulate.trace(masters, sums, placed(batch, rows), f32, f32, spec)
+    yield "accumulate", lambda: update.accumulate.trace(masters, sums, batch, f32, f32, spec)
+    yield "reference_weights", lambda: update.reference_weights.trace(masters, spec)
+    yield "old_logp", lambda: update.old_logp.trace(masters, batch, f32, spec)
+    reference = jax.eval_shape(partial(update.reference_weights, spec=spec), masters)
+    reference = placed(reference, update.state_shardings(spec).params)
+    yield "trained_logp", lambda: update.trained_logp.trace(reference, batch, f32, spec)
     yield "apply", lambda: update.apply.trace(update.abstract_state(spec), masters, spec)
 
 

@@ -1,4 +1,6 @@
-"""The mixed-policy objective: values and gradients written out by hand, and no masked entry ever matters."""
+"""The mixed-policy objective: put together by hand, its gradient by finite differences, and masked entries inert."""
+
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -6,64 +8,43 @@ import numpy as np
 import pytest
 
 from lte_jax.config import LossConfig
-from lte_jax.device import loss
-
-LOW, HIGH = 0.2, 0.28
-CLIP = LossConfig(clip_eps_low=LOW, clip_eps_high=HIGH)
-
-
-@pytest.mark.parametrize(
-    ("ratio", "advantage", "value", "gradient"),  # gradient: d / d logp = r A where the clip leaves it
-    [
-        (1.5, 2.0, 1.28 * 2, 0.0),
-        (1.5, -2.0, 1.5 * -2, 1.5 * -2),
-        (0.5, 2.0, 0.5 * 2, 0.5 * 2),
-        (0.5, -2.0, 0.8 * -2, 0.0),
-        (1.0, 2.0, 2.0, 2.0),
-        (1.0, -2.0, -2.0, -2.0),
-        (1.25, 2.0, 1.25 * 2, 1.25 * 2),  # above 1 + eps_low, below 1 + eps_high
-    ],
-)
-def test_the_clip_removes_the_gradient_in_two_of_four_corners(ratio, advantage, value, gradient):
-    ours = jax.value_and_grad(loss.clipped_surrogate)(jnp.log(ratio), advantage, LOW, HIGH)
-    np.testing.assert_allclose(ours, (value, gradient), rtol=1e-5, atol=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("ratio", "gamma", "value", "gradient"),
-    [
-        (1.0, 0.1, 1 / 1.1, 0.1 / 1.21),  # 0.083: twelve times weaker than an on-policy token
-        (0.1, 0.1, 0.5, 0.25),  # the maximum, at r = gamma
-        (0.3, 0.3, 0.5, 0.25),
-        (0.01, 0.1, 1 / 11, 0.001 / 0.0121),
-        (4.0, 0.1, 4 / 4.1, 0.4 / 16.81),
-    ],
-)
-def test_shaping_is_r_over_r_plus_gamma_with_weight_gamma_r_over_its_square(ratio, gamma, value, gradient):
-    ours = jax.value_and_grad(loss.shaped_ratio)(jnp.log(ratio), gamma)
-    np.testing.assert_allclose(ours, (value, gradient), rtol=1e-5)
-
-
-@pytest.mark.parametrize(("log_ratio", "value"), [(500.0, 1.0), (-500.0, 0.0)])
-def test_shaping_does_not_overflow(log_ratio, value):
-    assert jax.value_and_grad(loss.shaped_ratio)(log_ratio, 0.1) == (value, 0.0)
-
+from lte_jax.device import loss, objectives
+from lte_jax.device.arrays import Microbatch
+from lte_jax.device.normalisers import token_mean
 
 # Two rows: on-policy, then hinted. Column 0 is the prompt, the last column of each is padding.
 MASK_BT = np.array([[False, True, True, False], [False, True, True, False]])
-OFF_BT = np.array([[False] * 4, [True] * 4])
 LOGP_BT = np.log(np.array([[1.0, 0.5, 0.2, 1.0], [1.0, 0.4, 0.3, 1.0]], np.float32))
-BEHAVIOUR_BT = np.log(np.array([[1.0, 0.25, 0.4, 1.0], [1.0, 0.2, 0.6, 1.0]], np.float32))
-ADVANTAGE_BT = np.array([[1.5] * 4, [2.0] * 4], np.float32)
+OLD_BT = np.log(np.array([[1.0, 0.25, 0.4, 1.0], [1.0, 0.2, 0.6, 1.0]], np.float32))
+SAMPLED_BT = np.log(np.array([[1.0, 0.5, 0.3, 1.0], [1.0, 0.2, 0.6, 1.0]], np.float32))
+REFERENCE_BT = np.log(np.array([[1.0, 0.3, 0.5, 1.0], [1.0, 0.7, 0.1, 1.0]], np.float32))
+ENTROPY_BT = np.array([[9, 0.5, 1.5, 9], [9, 1.0, 2.0, 9]], np.float32)
+MICRO = Microbatch(
+    tokens_BT=np.zeros((2, 4), np.int32),
+    loss_mask_BT=MASK_BT,
+    behaviour_logp_BT=OLD_BT,
+    sampled_logp_BT=SAMPLED_BT,
+    old_logp_BT=OLD_BT,
+    reference_logp_BT=REFERENCE_BT,
+    advantage_B=np.array([1.5, 2.0], np.float32),
+    entropy_scale_B=np.zeros(2, np.float32),
+    off_policy_B=np.array([False, True]),
+    token_weight_B=np.ones(2, np.float32),
+)
 
 
-def objective(config, logp_BT=LOGP_BT, behaviour_BT=BEHAVIOUR_BT, advantage_BT=ADVANTAGE_BT):
-    return loss.token_objective(logp_BT, behaviour_BT, MASK_BT, OFF_BT, advantage_BT, config)
+def objective(config, logp_BT=LOGP_BT, micro=MICRO, entropy_BT=ENTROPY_BT):
+    """Of every token, a KL in the loss taken off."""
+    return loss.mixed_objective(logp_BT, entropy_BT, micro, config) - loss.kl_penalty(logp_BT, micro, config)
 
 
 def test_each_row_has_its_own_objective():
     expected_BT = [[0, 1.2 * 1.5, 0.5 * 1.5, 0], [0, 2 / 2.1 * 2, 0.5 / 0.6 * 2, 0]]
     np.testing.assert_allclose(objective(LossConfig()), expected_BT, rtol=1e-6)
+    weighed = MICRO._replace(token_weight_B=np.array([0.5, 0.25], np.float32))
+    np.testing.assert_allclose(
+        objective(LossConfig(), micro=weighed), np.array(expected_BT) * [[0.5], [0.25]], rtol=1e-6
+    )
 
 
 @pytest.mark.parametrize(
@@ -94,82 +75,117 @@ def test_hinted_weight_scales_hinted_rows_alone():
     np.testing.assert_array_equal(none[0], whole[0])
 
 
+# Options that look at on-policy rows only, with what they make of the on-policy row by hand.
+ON_POLICY_ONLY = {
+    "gspo": (dict(ratio="sequence"), [1.5, 1.5]),  # sqrt(2 x 0.5) = 1
+    "dual_clip": (dict(on_policy_objective="dual_clip"), [1.2 * 1.5, 0.5 * 1.5]),
+    "cispo": (dict(on_policy_objective="cispo"), [1.2 * 1.5 * np.log(2), 0.8 * 1.5 * np.log(0.5)]),
+    "tis": (dict(old_logp="trainer", correction="truncate", correction_max=1.1), [0.9, 1.1 * 0.75]),  # w = 1/2, 4/3
+    "icepop": (dict(old_logp="trainer", correction="reject", correction_range=(0.6, 5)), [0, 4 / 3 * 0.75]),
+    "k1": (dict(kl="k1", kl_coef=0.5), [1.2 * (1.5 - 0.5 * np.log(0.25 / 0.3)), 0.5 * (1.5 - 0.5 * np.log(0.8))]),
+    "k2": (dict(kl="k2", kl_coef=0.5), [1.8 - 0.25 * np.log(5 / 3) ** 2, 0.75 - 0.25 * np.log(0.4) ** 2]),
+    "k3": (dict(kl="k3", kl_coef=0.5), [1.8 - 0.5 * (0.6 - np.log(0.6) - 1), 0.75 - 0.5 * (2.5 - np.log(2.5) - 1)]),
+}
+
+
+@pytest.mark.parametrize("name", ON_POLICY_ONLY)
+def test_on_policy_options_by_hand_and_hinted_rows_know_nothing_of_them(name):
+    settings, expected = ON_POLICY_ONLY[name]
+    ours_BT = objective(LossConfig(**settings))
+    np.testing.assert_allclose(ours_BT[0], [0, *expected, 0], rtol=1e-5, atol=1e-7)
+    np.testing.assert_array_equal(ours_BT[1], objective(LossConfig())[1])
+
+
+def test_token_entropy_is_the_advantage_of_both_kinds_of_rows():
+    guided = MICRO._replace(advantage_B=np.zeros(2, np.float32), entropy_scale_B=np.array([0.1, -0.1], np.float32))
+    expected_BT = [[0, 1.2 * 0.05, 0.5 * 0.15, 0], [0, -2 / 2.1 * 0.1, 0, 0]]
+    np.testing.assert_allclose(objective(LossConfig(), micro=guided), expected_BT, rtol=1e-6, atol=1e-8)
+
+
+def every_option():
+    """Every choice of every dict, each on top of the defaults; corrections and estimates with what they need."""
+    for ratio, name in itertools.product(objectives.RATIOS, objectives.ON_POLICY_OBJECTIVES):
+        if (ratio, name) != ("sequence", "cispo"):
+            yield dict(ratio=ratio, on_policy_objective=name)
+    for name, denominator in itertools.product(objectives.HINTED_OBJECTIVES, ["recorded", "one"]):
+        if (name, denominator) != ("clipped", "one"):
+            yield dict(hinted_objective=name, hinted_denominator=denominator, gamma=0.3, hinted_weight=0.6)
+    for name in objectives.CORRECTIONS:
+        yield dict(correction=name, old_logp="trainer")
+    for name in objectives.KLS:
+        yield dict(kl=name, kl_coef=0.3)
+
+
+OPTIONS = list(every_option())
+
+
+@pytest.mark.parametrize("settings", OPTIONS, ids=lambda s: "-".join(map(str, s.values())))
+def test_gradient_equals_finite_differences(settings):
+    """At ratios away from the clip's corners; the constants of CISPO are held where they are."""
+    config = LossConfig(**settings, clip_eps_low=0.4, clip_eps_high=0.7)
+    direction_BT = jnp.array([[1.0, -0.4, 0.9, 2.0], [0.3, 0.8, -1.1, 0.7]])
+    guided = MICRO._replace(entropy_scale_B=np.array([0.1, -0.1], np.float32))
+
+    def along(distance):
+        return objective(config, LOGP_BT + distance * direction_BT, guided).sum()
+
+    step, ours = 1e-2, jax.grad(along)(0.0)
+    if config.on_policy_objective == "cispo":
+        advantage_BT = loss.token_advantage(ENTROPY_BT, guided, config)[0]
+        clipped = objectives.clipped_ratio(jnp.exp(LOGP_BT - OLD_BT), config)[0]
+        hinted = LossConfig(**{**settings, "on_policy_objective": "clip"}, clip_eps_low=0.4, clip_eps_high=0.7)
+        on_policy = (MASK_BT[0] * clipped * advantage_BT * direction_BT[0]).sum()
+        row = lambda x: objective(hinted, LOGP_BT + x * direction_BT, guided)[1].sum()  # noqa: E731
+        expected = on_policy + (row(step) - row(-step)) / (2 * step)
+    else:
+        expected = (along(step) - along(-step)) / (2 * step)
+    np.testing.assert_allclose(ours, expected, rtol=2e-3)
+
+
 @pytest.mark.parametrize("poison", [1e9, -1e9, np.inf, -np.inf])
-@pytest.mark.parametrize("name", loss.HINTED_OBJECTIVES)
-@pytest.mark.parametrize("denominator", ["recorded", "one"])
-def test_padding_is_inert(poison, name, denominator):
-    config = LossConfig(hinted_objective=name, hinted_denominator=denominator)
+@pytest.mark.parametrize("settings", OPTIONS, ids=lambda s: "-".join(map(str, s.values())))
+def test_padding_is_inert(poison, settings):
+    config = LossConfig(**settings)
     finite = float(np.clip(poison, -1e9, 1e9))
+    guided = MICRO._replace(entropy_scale_B=np.array([0.1, -0.1], np.float32))
 
-    def value_and_gradient(logp_BT, behaviour_BT, advantage_BT):
-        return jax.value_and_grad(lambda x: objective(config, x, behaviour_BT, advantage_BT).sum())(logp_BT)
+    def value_and_gradient(logp_BT, entropy_BT, micro):
+        return jax.value_and_grad(lambda x: objective(config, x, micro, entropy_BT).sum())(logp_BT)
 
-    clean = value_and_gradient(LOGP_BT, BEHAVIOUR_BT, ADVANTAGE_BT)
-    poisoned = value_and_gradient(
-        jnp.where(MASK_BT, LOGP_BT, finite),
-        jnp.where(MASK_BT, BEHAVIOUR_BT, poison),
-        jnp.where(MASK_BT, ADVANTAGE_BT, finite),
+    def poisoned(array_BT, value=poison):
+        return jnp.where(MASK_BT, array_BT, value)
+
+    clean = value_and_gradient(LOGP_BT, ENTROPY_BT, guided)
+    dirty = value_and_gradient(
+        poisoned(LOGP_BT, finite),
+        poisoned(ENTROPY_BT),
+        guided._replace(
+            behaviour_logp_BT=poisoned(OLD_BT),
+            old_logp_BT=poisoned(OLD_BT),
+            sampled_logp_BT=poisoned(SAMPLED_BT),
+            reference_logp_BT=poisoned(REFERENCE_BT),
+        ),
     )
-    for a, b in zip(clean, poisoned, strict=True):
+    for a, b in zip(clean, dirty, strict=True):
         np.testing.assert_array_equal(a, b)
     assert np.all(clean[1][~MASK_BT] == 0)
 
 
 def test_at_ratio_1_every_on_policy_token_weighs_advantage_over_n():
     n_tokens_B = np.array([3, 5])
-    mask_BT = jnp.arange(6) < n_tokens_B[:, None]
-    off_BT = jnp.zeros_like(mask_BT)
-    advantage_BT = jnp.broadcast_to(jnp.array([[0.7], [-1.3]]), mask_BT.shape)
-    weight_B = loss.token_mean(n_tokens_B, np.array([False, False]), 6)
+    mask_BT = np.arange(6) < n_tokens_B[:, None]
     logp_BT = jnp.log(jax.random.uniform(jax.random.key(0), mask_BT.shape))
-
-    def minimised(x):
-        terms_BT = loss.token_objective(x, logp_BT, mask_BT, off_BT, advantage_BT, LossConfig())
-        return -(terms_BT * weight_B[:, None]).sum()
-
-    np.testing.assert_allclose(jax.grad(minimised)(logp_BT), -advantage_BT * mask_BT / 8, rtol=1e-6)
-
-
-@pytest.mark.parametrize("name", loss.HINTED_OBJECTIVES)
-@pytest.mark.parametrize("denominator", ["recorded", "one"])
-def test_gradient_equals_finite_differences(name, denominator):
-    config = LossConfig(hinted_objective=name, hinted_denominator=denominator, gamma=0.3, hinted_weight=0.6)
-    direction_BT = jnp.array([[1.0, -0.4, 0.9, 2.0], [0.3, 0.8, -1.1, 0.7]])
-
-    def along(distance):
-        return objective(config, LOGP_BT + distance * direction_BT).sum()
-
-    step = 1e-2
-    np.testing.assert_allclose(jax.grad(along)(0.0), (along(step) - along(-step)) / (2 * step), rtol=2e-3)
-
-
-OFF_B = np.array([False, False, True])
-N_B = np.array([2, 6, 4])
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("token_mean", [1 / 12, 1 / 12, 1 / 12]),
-        ("token_mean_by_part", [1 / 8, 1 / 8, 1 / 4]),
-        ("sequence_mean", [1 / 6, 1 / 18, 1 / 12]),
-        ("constant", [1 / 30, 1 / 30, 1 / 30]),
-    ],
-)
-def test_normalisers_by_hand(name, expected):
-    np.testing.assert_allclose(loss.NORMALISERS[name](N_B, OFF_B, 10), expected, rtol=1e-6)
-
-
-@pytest.mark.parametrize("name", loss.NORMALISERS)
-@pytest.mark.parametrize(
-    ("n_tokens_B", "off_policy_B"),
-    [([3, 5], [False, False]), ([3, 5], [True, True]), ([0, 0], [False, True]), ([0, 4], [False, True]), ([], [])],
-)
-def test_an_empty_part_weighs_0_and_never_nan(name, n_tokens_B, off_policy_B):
-    n_tokens_B, off_policy_B = np.array(n_tokens_B, np.int32), np.array(off_policy_B, bool)
-    weight_B = loss.NORMALISERS[name](n_tokens_B, off_policy_B, 10)
-    assert weight_B.shape == n_tokens_B.shape and weight_B.dtype == np.float32
-    assert np.all(np.isfinite(weight_B))
-    total = (weight_B * n_tokens_B).sum()
-    assert total == 0 or name == "constant" or total == pytest.approx(1)
-    assert (total > 0) == (n_tokens_B.sum() > 0)
+    advantage_B = np.array([0.7, -1.3], np.float32)
+    micro = MICRO._replace(
+        loss_mask_BT=mask_BT,
+        old_logp_BT=logp_BT,
+        sampled_logp_BT=logp_BT,
+        reference_logp_BT=logp_BT,
+        advantage_B=advantage_B,
+        off_policy_B=np.array([False, False]),
+        token_weight_B=token_mean(n_tokens_B, np.array([False, False]), 6),
+    )
+    for settings in [dict(), dict(ratio="sequence"), *(dict(on_policy_objective=n) for n in ("dual_clip", "cispo"))]:
+        config = LossConfig(**settings)
+        ours_BT = jax.grad(lambda x: -objective(config, x, micro, jnp.ones_like(x)).sum())(logp_BT)
+        np.testing.assert_allclose(ours_BT, -advantage_B[:, None] * mask_BT / 8, rtol=1e-5, atol=1e-7)

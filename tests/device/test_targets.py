@@ -1,6 +1,7 @@
 """Every device program, compiled for a TPU slice and for an H200 by their own compilers, without the device."""
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -70,9 +71,14 @@ def test_no_gradient_and_no_optimiser_state_is_replicated(compiled):
     assert step["temp"] < 0.1 * masters
 
 
-def test_logits_of_a_whole_batch_never_exist(compiled):
+@pytest.mark.parametrize("program", ["accumulate", "old_logp", "trained_logp"])
+def test_logits_of_a_whole_batch_never_exist(compiled, program):
     rows, columns, vocab_size = 16, 1024, 151936
-    size = 1
-    for length in compiled["accumulate"]["largest"]:
-        size *= length
+    size = math.prod(compiled[program]["largest"])
     assert size < rows * columns * vocab_size / compiled["target"]["chips"] / 2
+
+
+def test_the_reference_is_half_the_masters_and_stays_sharded(compiled):
+    masters, copied = compiled["target"]["masters"], compiled["reference_weights"]
+    assert 0.49 * masters < copied["output"] < 0.51 * masters
+    assert not any(copied[name] for name in ("all-gather", "all-reduce", "all-to-all", "collective-permute"))

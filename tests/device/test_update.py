@@ -112,7 +112,9 @@ def test_the_tally_is_that_of_the_rows():
 def test_on_policy_gradient_is_that_of_minus_a_over_n_times_logp():
     its, (micro,) = spec(), batch()
     logp_BT, _ = jax.jit(module.policy_logp, static_argnums=3)(tiny.params(ARCH), micro.tokens_BT, TEMPERATURE, its)
-    micro = micro._replace(behaviour_logp_BT=logp_BT, off_policy_B=jnp.zeros_like(micro.off_policy_B))
+    micro = micro._replace(
+        behaviour_logp_BT=logp_BT, old_logp_BT=logp_BT, off_policy_B=jnp.zeros_like(micro.off_policy_B)
+    )
     ours, tally = gradients(its, [micro])
 
     @jax.jit
@@ -136,6 +138,7 @@ def test_padding_is_inert(poison):
     poisoned = micro._replace(
         tokens_BT=jnp.where(behind_BT & ~mask_BT, 47, micro.tokens_BT),
         behaviour_logp_BT=jnp.where(mask_BT, micro.behaviour_logp_BT, poison),
+        old_logp_BT=jnp.where(mask_BT, micro.old_logp_BT, poison),
         advantage_B=jnp.where(empty_B, poison, micro.advantage_B),
         off_policy_B=micro.off_policy_B | empty_B,
     )

@@ -5,13 +5,13 @@ from dataclasses import replace
 import pytest
 from handmade import group, right, rollout, wrong
 
-from lte_jax.config import AdvantageConfig
+from lte_jax.config import build
 from lte_jax.host.advantage import BASELINES, with_advantages
 from lte_jax.records import Origin, Status
 
 
 def advantages(*rollouts, **settings):
-    return with_advantages(group(*rollouts), AdvantageConfig(**settings)).advantages
+    return with_advantages(group(*rollouts), build({"advantage": settings})).advantages
 
 
 def test_mean_and_unbiased_std():
@@ -73,3 +73,28 @@ def test_an_answer_that_cannot_be_read_scores_0():
 def test_hinted_members_share_the_baseline():
     ours = advantages(right(origin=Origin.HINTED), wrong(), wrong(), baseline="mean")
     assert ours == pytest.approx((2 / 3, -1 / 3, -1 / 3))
+
+
+def test_truncated_members_may_be_left_out_of_the_update_but_count_in_the_baseline():
+    its = with_advantages(
+        group(right(), wrong(), wrong(truncated=True), rollout(Status.TIMEOUT)),
+        build({"advantage": {"baseline": "mean"}, "overlong": {"filter": True}}),
+    )
+    assert its.advantages == pytest.approx((2 / 3, -1 / 3, None, None))
+
+
+@pytest.mark.parametrize(
+    ("members", "zero_variance", "scale"),
+    [
+        ((right(), right()), "entropy", 0.15),
+        ((wrong(), wrong()), "entropy", -0.15),
+        ((wrong(), rollout(Status.TIMEOUT)), "entropy", -0.15),
+        ((right(), wrong()), "entropy", 0.0),
+        ((rollout(None), rollout(Status.TIMEOUT)), "entropy", 0.0),
+        ((right(), right()), "leave_out", 0.0),
+        ((wrong(), wrong()), "keep", 0.0),
+    ],
+)
+def test_token_entropy_takes_over_where_rewards_are_equal(members, zero_variance, scale):
+    config = build({"advantage": {"zero_variance": zero_variance, "entropy_scale": 0.15}})
+    assert with_advantages(group(*members), config).entropy_scale == scale

@@ -80,3 +80,10 @@ def test_an_answer_repeats_by_mathematical_equality():
 def test_undecided_rollouts_are_counted_and_leave_the_reward():
     found = measured(group(right(), rollout(Status.TIMEOUT)))
     assert (found["sample/undecided"], found["reward/mean_before"], found["verdict/timeout_frac"]) == (1, 1.0, 0.5)
+
+
+def test_what_length_took_off_is_shown_where_it_is_taken():
+    its = group(right(tokens=range(10)), wrong(tokens=range(2)))
+    settings = {"sample": {"group_size": 2, "response_budget": 10}, "overlong": {"shaping": "soft", "buffer": 4}}
+    assert group_metrics([its], build(settings), as_written)["reward/shaping_mean"] == -0.5
+    assert "reward/shaping_mean" not in measured(its)

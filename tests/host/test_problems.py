@@ -116,17 +116,18 @@ def numbered(n):
 @pytest.mark.parametrize("n", [1, 3, 5, 7, 10, 16])
 def test_each_problem_comes_once_per_epoch_across_step_boundaries(n):
     problems = numbered(7)
-    stream = [p.id for step in range(21) for p in take(problems, seed=4, step=step, n=n)]
+    stream = [p.id for step in range(21) for p in take(problems, seed=4, position=step * n, n=n)]
     assert len(stream) == 21 * n
     epochs = [stream[i : i + 7] for i in range(0, len(stream), 7)]
     assert all(sorted(epoch) == [p.id for p in problems] for epoch in epochs)
     assert n < 3 or len({tuple(epoch) for epoch in epochs}) > 1
 
 
-def test_take_is_a_pure_function_of_seed_and_step():
+def test_take_is_a_pure_function_of_seed_and_position():
     problems = numbered(50)
-    assert take(problems, 1, 9, 8) == take(list(problems), 1, 9, 8)
-    assert take(problems, 1, 9, 8) != take(problems, 2, 9, 8)
-    assert take(problems, 1, 0, 50) != take(problems, 1, 1, 50)  # each epoch has an order of its own
+    assert take(problems, 1, 72, 8) == take(list(problems), 1, 72, 8)
+    assert take(problems, 1, 72, 8) != take(problems, 2, 72, 8)
+    assert take(problems, 1, 72, 8) == take(problems, 1, 70, 10)[2:]
+    assert take(problems, 1, 0, 50) != take(problems, 1, 50, 50)  # each epoch has an order of its own
     with pytest.raises(ProblemError, match="of 0 problems"):
         take([], 1, 0, 8)

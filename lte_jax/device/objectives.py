@@ -1,0 +1,144 @@
+"""The small functions that an objective is put together from, each chosen by name from the dict behind it.
+
+All are per token, without masks or metrics. An objective is maximised, a KL estimate is a penalty. `log_ratio` is
+log pi - log pi_old, 0 where a token is not trained; every function is finite there.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from lte_jax.config import LossConfig
+
+# Ratios of on-policy rows
+
+
+def token_ratio(log_ratio_BT, mask_BT):
+    """log r_t, each token its own (PPO, GRPO)."""
+    return log_ratio_BT
+
+
+def sequence_ratio(log_ratio_BT, mask_BT):
+    """(1/L) sum_t log r_t at every trained token: one ratio per row (GSPO, arXiv 2507.18071, eq. 7)."""
+    n_B1 = jnp.maximum(mask_BT.sum(axis=1, keepdims=True), 1)
+    return jnp.where(mask_BT, log_ratio_BT.sum(axis=1, keepdims=True) / n_B1, 0.0)
+
+
+RATIOS = {"token": token_ratio, "sequence": sequence_ratio}
+
+# Objectives of on-policy tokens
+
+
+def clipped_surrogate(log_ratio, advantage, config: LossConfig):
+    """min(r A, clip(r, 1 - eps_low, 1 + eps_high) A) (PPO, arXiv 1707.06347, eq. 7; two ends: DAPO)."""
+    ratio = jnp.exp(log_ratio)
+    return jnp.minimum(ratio * advantage, clipped_ratio(ratio, config) * advantage)
+
+
+def dual_clipped_surrogate(log_ratio, advantage, config: LossConfig):
+    """max(clipped surrogate, c A) where A < 0 (dual-clip PPO, arXiv 1912.09729, eq. 5): no gradient above r = c."""
+    surrogate = clipped_surrogate(log_ratio, advantage, config)
+    return jnp.where(advantage < 0, jnp.maximum(surrogate, config.dual_clip_c * advantage), surrogate)
+
+
+def clipped_weight(log_ratio, advantage, config: LossConfig):
+    """stop_gradient(clip(r)) A log r (CISPO, arXiv 2506.13585, eq. 4): every token keeps a gradient.
+
+    The paper has log pi; log r differs from it by a constant, so that value is 0 and gradient A at the first update.
+    """
+    return jax.lax.stop_gradient(clipped_ratio(jnp.exp(log_ratio), config)) * advantage * log_ratio
+
+
+def clipped_ratio(ratio, config: LossConfig):
+    return jnp.clip(ratio, 1 - config.clip_eps_low, 1 + config.clip_eps_high)
+
+
+ON_POLICY_OBJECTIVES = {"clip": clipped_surrogate, "dual_clip": dual_clipped_surrogate, "cispo": clipped_weight}
+
+# Objectives of hinted tokens
+
+
+def shaped_ratio(log_ratio, gamma):
+    """f(r) = r / (r + gamma) as sigmoid(log r - log gamma), which cannot overflow (LUFFY, arXiv 2504.14945)."""
+    return jax.nn.sigmoid(log_ratio - jnp.log(gamma))
+
+
+def shaped_objective(log_ratio, advantage, config: LossConfig):
+    """f(r') A: the paper's. Its gradient weight gamma r/(r + gamma)^2 is largest, 1/4, at r = gamma."""
+    return shaped_ratio(log_ratio, config.gamma) * advantage
+
+
+def ratio_objective(log_ratio, advantage, config: LossConfig):
+    """r' A: plain importance sampling."""
+    return jnp.exp(log_ratio) * advantage
+
+
+HINTED_OBJECTIVES = {"shaped": shaped_objective, "ratio": ratio_objective, "clipped": clipped_surrogate}
+
+# Weights for the mismatch between trainer and sampler; log_weight = trainer's old logp - sampler's sampled_logp
+
+
+def no_correction(log_weight, config: LossConfig):
+    """1: the two are taken for the same policy."""
+    return jnp.ones_like(log_weight)
+
+
+def truncated_weight(log_weight, config: LossConfig):
+    """min(w, C): truncated importance sampling (TIS; Ionides 2008; C = 2 in verl, 3 in TRL)."""
+    return jnp.minimum(jnp.exp(log_weight), config.correction_max)
+
+
+def rejecting_weight(log_weight, config: LossConfig):
+    """w in [low, high], else 0: the token leaves the gradient (IcePop, arXiv 2510.18855)."""
+    low, high = config.correction_range
+    weight = jnp.exp(log_weight)
+    return jnp.where((weight >= low) & (weight <= high), weight, 0.0)
+
+
+CORRECTIONS = {"none": no_correction, "truncate": truncated_weight, "reject": rejecting_weight}
+
+# Estimators of KL(pi || reference) from one sampled token (Schulman, "Approximating KL divergence", 2020).
+# log_ratio = logp - reference logp.
+
+
+def k1(log_ratio):
+    """logp - ref: without bias, and negative at times."""
+    return log_ratio
+
+
+def k2(log_ratio):
+    """(logp - ref)^2 / 2: its gradient on-policy is that of the KL."""
+    return 0.5 * log_ratio**2
+
+
+def k3(log_ratio):
+    """exp(ref - logp) - (ref - logp) - 1: without bias, never negative (GRPO, arXiv 2402.03300, eq. 4)."""
+    return jnp.expm1(-log_ratio) + log_ratio
+
+
+def no_kl(log_ratio):
+    return jnp.zeros_like(log_ratio)
+
+
+class Kl(NamedTuple):
+    """Where an estimate is charged. In the reward it is a constant, as of before the step's first update; k1 belongs
+    there, since as a loss its expected gradient on-policy is 0."""
+
+    in_reward: Callable
+    in_loss: Callable
+
+
+KLS = {"none": Kl(no_kl, no_kl), "k1": Kl(k1, no_kl), "k2": Kl(no_kl, k2), "k3": Kl(no_kl, k3)}
+
+# Advantage by token entropy
+
+
+def entropy_advantage(entropy_BT, scale_B, mask_BT):
+    """alpha H_t where the whole group is right (scale alpha), -alpha (max_k H_k - H_t) where it is wrong (-alpha), max
+    over the row's trained tokens; entropies are constants (RL-ZVP, arXiv 2509.21880)."""
+    entropy_BT = jax.lax.stop_gradient(jnp.where(mask_BT, entropy_BT, 0.0))
+    scale_B1 = scale_B[:, None]
+    wrong_BT = scale_B1 * (entropy_BT.max(axis=1, keepdims=True) - entropy_BT)
+    return jnp.where(mask_BT, jnp.where(scale_B1 > 0, scale_B1 * entropy_BT, wrong_BT), 0.0)
