@@ -136,6 +136,7 @@ class _Ask:
     origin: Origin
     round: int
     retry: Retry | None = None  # None: the first round
+    n_drawn: int = 0
     graded: dict[int, Rollout] = field(default_factory=dict)  # by index
 
 
@@ -158,6 +159,7 @@ class _Collection:
         self._pending: deque[_Verdicts] = deque()
         self._groups: dict[int, Group] = {}
         self._n_open = 0  # asks that lack a verdict
+        self._n_awaited = 0  # of these, asks that lack nothing else, and may soon bring another
 
     def run(self, problems: Sequence[tuple[Problem, Prompt]]) -> list[Group]:
         for index, (problem, prompt) in enumerate(problems):
@@ -165,11 +167,14 @@ class _Collection:
         grader, n_done = ThreadPoolExecutor(1, "verdicts"), 0
         try:
             while self._n_open:
-                finished = self._slots.turn(hurry=bool(self._pending)) if self._slots.busy else []
+                finished = self._slots.turn(hurry=self._n_awaited > 0) if self._slots.busy else []
                 n_done += len(finished)
                 if finished:
                     self._round.progress(n_done, self._slots.n_requests)
                     owners = [self._owners[ticket] for ticket, _ in finished]
+                    for ask, _ in owners:
+                        ask.n_drawn += 1
+                        self._n_awaited += ask.n_drawn == ask.n
                     future = grader.submit(self._grade, owners, [response for _, response in finished])
                     self._pending.append(_Verdicts(self._slots.n_turns, owners, future))
                 self._read_verdicts()
@@ -215,6 +220,7 @@ class _Collection:
     def _complete(self, ask: _Ask) -> None:
         """Makes or mixes the group, and asks for what its strategy wants next."""
         self._n_open -= 1
+        self._n_awaited -= 1
         drawn = tuple(ask.graded[index] for index in range(ask.n))
         with self._meter.phase("hint"):
             if ask.retry is None:

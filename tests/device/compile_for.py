@@ -1,6 +1,6 @@
 """Run as `python compile_for.py TARGET [PROGRAM ...]`: compiles every device program of the package, or what is named,
-for a TPU slice or a GPU that is not here, with that device's own compiler. Prints one JSON line per program: seconds, MiB,
-collectives.
+for a TPU slice or a GPU that is not here, with that device's own compiler. Prints one JSON line per program: seconds,
+MiB, collectives.
 
 TARGET: a TPU topology such as v5e:2x4, or h200. PYTHONPATH must hold the compiler (launch/targets.sh).
 """
