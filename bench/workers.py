@@ -55,9 +55,7 @@ class Ours:
         from lte_jax.rollout import Engine
 
         options = self.options
-        layout = EngineConfig(
-            slots=options.rows, length_bucket=32, prefill_rows=min(options.rows, 64), shrink=options.shrink
-        )
+        layout = EngineConfig(slots=options.rows, length_bucket=32, shrink=options.shrink)
         model = ModelConfig(compute_dtype=options.dtype)
         engine = Engine(self.arch, model, layout, make_mesh(MeshConfig()), stop_ids, max_prompt)
         engine.load(self.params)
