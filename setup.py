@@ -34,7 +34,6 @@ setup(
         "test": ["pytest>=8", "pytest-xdist>=3", "hypothesis>=6"],
         "parity": ["torch==2.13.0"],
         "report": ["matplotlib>=3.9"],
-        "plan": ["libtpu>=0.0.42"],
     },
     entry_points={"console_scripts": ["lte=lte_jax.cli:app"]},
 )
