@@ -154,7 +154,9 @@ class Ours:
 
         def run(asked: dict) -> dict:
             settings = Round(Sampling(1.0, 1.0, 0, CAP), GROUP, Judge(lambda ids: "", verify), asked["seed"], 0)
-            groups = engine.collect(problems, settings, Asks(none_pass(asked["seed"]) if retries else ()), {})
+            groups = engine.collect(
+                dict(enumerate(problems)), settings, Asks(none_pass(asked["seed"]) if retries else ()), {}
+            )
             drawn = [r for g in groups for r in (*g.initial, *(r for a in g.attempts for r in a.rollouts))]
             return {"tokens": sum(len(rollout.tokens) for rollout in drawn), **taken(engine)}
 

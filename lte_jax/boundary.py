@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
 from lte_jax.device.arrays import Microbatch, Tally
@@ -72,8 +73,14 @@ def pack(groups: Sequence[Group], config, mesh: Mesh) -> Packed:
         taken, rows = rows[: most * shards], rows[most * shards :]
         n_rows = size_bucket(-(-len(taken) // shards), most)
         micro = _microbatch(dealt(taken, shards, n_rows), n_columns)
-        microbatches.append(jax.device_put(micro, batch_sharding(mesh)))
+        microbatches.append(place(micro, mesh))
     return Packed(microbatches, int(n_tokens_B.sum()), n_trained)
+
+
+def place(micro: Microbatch, mesh: Mesh) -> Microbatch:
+    """On the mesh. Of several processes, each holds all rows and sends its own devices theirs."""
+    sharding = batch_sharding(mesh)
+    return jax.tree.map(lambda rows: jax.make_array_from_callback(rows.shape, sharding, lambda at: rows[at]), micro)
 
 
 def keeps_all_rows(config) -> bool:
@@ -131,8 +138,13 @@ def _microbatch(rows: Sequence[Row | None], n_columns: int) -> Microbatch:
 
 
 def fetch(arrays):
-    """Device arrays as numpy, in one transfer."""
+    """Device arrays as numpy, in one transfer. On this process's devices, or the same on all."""
     return jax.device_get(arrays)
+
+
+def fetch_rows(micro: Microbatch) -> dict[str, np.ndarray]:
+    """A micro-batch by field, from every process's devices: all must call it together."""
+    return multihost_utils.process_allgather(micro, tiled=True)._asdict()
 
 
 def tally_metrics(tally: Tally) -> dict[str, float]:

@@ -11,9 +11,11 @@ import fcntl
 import json
 import shutil
 from collections.abc import Callable
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import IO
 
 import orbax.checkpoint as ocp
 import yaml
@@ -26,6 +28,7 @@ from lte_jax.device.mesh import abstract_params, check_divides, make_mesh
 from lte_jax.device.weights import Architecture
 from lte_jax.hf_config import read_config
 from lte_jax.host.tokenizer import open_tokenizer
+from lte_jax.processes import is_first, wait_for_all
 
 LIMITS = tuple(
     f"verify.{name}" for name in ("workers", "timeout_s", "memory_mb", "batch_timeout_s", "equality_timeout_s")
@@ -118,25 +121,26 @@ def _manager(run: Path, keep: int | None = None) -> ocp.CheckpointManager:
 
 
 class RunFolder:
-    """One run's folder, locked while it is open. Raises ConfigError where another process holds it."""
+    """One run's folder, locked while it is open. Raises ConfigError where another run holds it.
+
+    Of the several processes of one run, the first locks it and writes what is not a checkpoint's.
+    """
 
     def __init__(self, path: str | Path, config: Config, data_hash: str):
         self.path = Path(path)
         self.path.mkdir(parents=True, exist_ok=True)
-        self._lock = (self.path / "lock").open("w")
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            self._lock.close()
-            said = f"{self.path}: another process is running here; wait for it or choose another folder"
-            raise ConfigError(said) from None
-        try:
-            self._check_same(config, data_hash)
-            self.incomplete = _set_aside_incomplete(self.path / CHECKPOINTS)
+        self._lock = _locked(self.path) if is_first() else nullcontext()
+        self.incomplete: list[Path] = []
+        with ExitStack() as on_error:
+            on_error.enter_context(self._lock)
+            self._refuse_changes(config, data_hash)
+            if is_first():
+                _write(self.path / "data.json", json.dumps({"sha256": data_hash}))
+                _write(self.path / "config.yaml", dump(config))
+                self.incomplete = _set_aside_incomplete(self.path / CHECKPOINTS)
+            wait_for_all("checkpoints may be opened")
             self.manager = _manager(self.path, config.checkpoint.keep)
-        except BaseException:
-            self._lock.close()
-            raise
+            on_error.pop_all()
 
     def __enter__(self) -> "RunFolder":
         return self
@@ -144,11 +148,11 @@ class RunFolder:
     def __exit__(self, *exception) -> None:
         self.manager.wait_until_finished()
         self.manager.close()
-        self._lock.close()
+        self._lock.__exit__(*exception)
 
     def keep_model(self, source: Path) -> None:
         """Copies tokenizer and configs of the starting model, so that the run folder is a model by itself."""
-        if not (self.path / MODEL).exists():
+        if is_first() and not (self.path / MODEL).exists():
             _copy_model(source, self.path / MODEL)
 
     def save(self, step: int, state: TrainState, host: dict) -> None:
@@ -178,8 +182,8 @@ class RunFolder:
         )
         return TrainState(**{**found["optimiser"], "params": found["params"]}), found["host"]
 
-    def _check_same(self, config: Config, data_hash: str) -> None:
-        """Writes config and data hash on the first start; on a later one, refuses other values and names them."""
+    def _refuse_changes(self, config: Config, data_hash: str) -> None:
+        """Refuses other values than the run was started with, and names them."""
         config_path, data_path = self.path / "config.yaml", self.path / "data.json"
         if (self.path / CHECKPOINTS).exists() and not config_path.is_file():
             raise ConfigError(
@@ -200,8 +204,17 @@ class RunFolder:
                     f"{self.path}: this run was started with other settings: {', '.join(changed)}. "
                     "Give it another folder, or restore the old values"
                 )
-        _write(data_path, json.dumps({"sha256": data_hash}))
-        _write(config_path, dump(config))
+
+
+def _locked(run: Path) -> IO:
+    """The run's lock file, held until it is closed."""
+    lock = (run / "lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        raise ConfigError(f"{run}: another process is running here; wait for it or choose another folder") from None
+    return lock
 
 
 def _set_aside_incomplete(checkpoints: Path) -> list[Path]:

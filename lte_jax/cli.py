@@ -27,19 +27,27 @@ Json = Annotated[bool, typer.Option("--json", help="print one JSON object on sta
 def train(
     config: ConfigFile,
     overrides: Overrides = None,
-    run: Annotated[Path, typer.Option(help="run folder")] = Path("runs/train"),
+    run: Annotated[Path, typer.Option(help="run folder; of several processes, one that all see")] = Path("runs/train"),
+    distributed: Annotated[bool, typer.Option(help="this process is one of several that train together")] = False,
 ):
-    """Trains; the same command continues a stopped run."""
+    """Trains; the same command continues a stopped run.
+
+    With --distributed, the processes find each other by JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID,
+    or as the cluster says (TPU pod, SLURM, Kubernetes, Open MPI).
+    """
     from lte_jax import config as settings
 
     with _clear_errors():
         resolved = settings.load(config, overrides or [])
         _keep_programs(run / "cache")
         with _verifier(resolved) as verifier:
+            from lte_jax.processes import is_first, join
             from lte_jax.report.live import Live
             from lte_jax.train import train as run_training
 
-            run_training(resolved, run, verifier, Live(every=resolved.log.every))
+            if distributed:
+                join()
+            run_training(resolved, run, verifier, Live(every=resolved.log.every, quiet=not is_first()))
 
 
 @app.command()

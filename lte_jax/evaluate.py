@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lte_jax.records import Origin, Problem, Prompt, Request
+from lte_jax.processes import all_values, own_share
+from lte_jax.records import Origin, Problem, Prompt, Request, Rollout
 from lte_jax.rollout import EVALUATE
 from lte_jax.session import Session, open_problems, with_prompts
 
@@ -58,8 +59,9 @@ def evaluate(
 
 
 def _rows(session: Session, benchmark: Benchmark, stream: int, drawn: Callable[[int], None]) -> list[dict]:
-    samples = benchmark.samples
-    owners = [(i, j) for i in range(len(benchmark.problems)) for j in range(samples)]
+    """One row per problem, in order; each process draws and grades its share of the problems."""
+    samples, own = benchmark.samples, own_share(range(len(benchmark.problems)))
+    owners = [(i, j) for i in own for j in range(samples)]
     requests = [Request(benchmark.problems[i][1], (0, EVALUATE, 0, i, stream, j)) for i, j in owners]
     responses = {}
     for place, response in session.engine.generate(requests, session.evaluation_sampling()):
@@ -70,25 +72,27 @@ def _rows(session: Session, benchmark: Benchmark, stream: int, drawn: Callable[[
         for place, (i, j) in enumerate(owners)
     ]
     graded = session.judge.grade([benchmark.problems[i][0] for i, _ in owners], rollouts)
-    rows = []
-    for i, (problem, _) in enumerate(benchmark.problems):
-        own = graded[i * samples : (i + 1) * samples]
-        rows.append(
-            {
-                "benchmark": benchmark.name,
-                "id": problem.id,
-                "answer": problem.answer,
-                "n_samples": samples,
-                "n_correct": sum(r.correct for r in own),
-                "n_truncated": sum(r.truncated for r in own),
-                "n_undecided": sum(not r.decided for r in own),
-                "n_tokens": sum(len(r.tokens) for r in own),
-                "extracted": [r.verdict.extracted for r in own],
-                "correct": [r.correct for r in own],
-                "responses": [r.text for r in own],
-            }
-        )
-    return rows
+    rows = {
+        i: _row(benchmark, benchmark.problems[i][0], graded[n * samples : (n + 1) * samples]) for n, i in enumerate(own)
+    }
+    found = [(int(i), row) for part in all_values(rows) for i, row in part.items()]
+    return [row for _, row in sorted(found, key=lambda pair: pair[0])]
+
+
+def _row(benchmark: Benchmark, problem: Problem, rollouts: Sequence[Rollout]) -> dict:
+    return {
+        "benchmark": benchmark.name,
+        "id": problem.id,
+        "answer": problem.answer,
+        "n_samples": benchmark.samples,
+        "n_correct": sum(r.correct for r in rollouts),
+        "n_truncated": sum(r.truncated for r in rollouts),
+        "n_undecided": sum(not r.decided for r in rollouts),
+        "n_tokens": sum(len(r.tokens) for r in rollouts),
+        "extracted": [r.verdict.extracted for r in rollouts],
+        "correct": [r.correct for r in rollouts],
+        "responses": [r.text for r in rollouts],
+    }
 
 
 def summary(rows: Sequence[dict], ks: Sequence[int]) -> dict[str, float]:

@@ -5,7 +5,7 @@ that stragglers leave empty. What is drawn for a request depends on its key alon
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -37,6 +37,7 @@ from lte_jax.slots import Sampler, Slots
 # Streams of random keys that never meet.
 TRAIN, EVALUATE, GENERATE = 0, 1, 2
 
+NumberedProblems = Mapping[int, tuple[Problem, Prompt]]  # by the group's number in its step
 Grade = Callable[[Sequence[tuple[Problem, str, bool]]], list[Verdict]]  # (problem, response, truncated) -> verdicts
 
 
@@ -110,7 +111,7 @@ class Engine:
             while slots.busy:
                 yield from slots.turn()
 
-    def collect(self, problems: Sequence[tuple[Problem, Prompt]], round_: Round, strategy, memory: dict) -> list[Group]:
+    def collect(self, problems: NumberedProblems, round_: Round, strategy, memory: dict) -> list[Group]:
         """The groups of one step, in problem order: sampled, verified, retried as the strategy asks, and mixed."""
         with self._slots(round_.sampling, expecting=True) as slots:
             return _Collection(slots, round_, strategy, memory, self.config, self.meter).run(problems)
@@ -161,8 +162,8 @@ class _Collection:
         self._n_open = 0  # asks that lack a verdict
         self._n_awaited = 0  # of these, asks that lack nothing else, and may soon bring another
 
-    def run(self, problems: Sequence[tuple[Problem, Prompt]]) -> list[Group]:
-        for index, (problem, prompt) in enumerate(problems):
+    def run(self, problems: NumberedProblems) -> list[Group]:
+        for index, (problem, prompt) in problems.items():
             self._ask(_Ask(index, problem, prompt, self._round.group_size, Origin.PLAIN, 0))
         grader, n_done = ThreadPoolExecutor(1, "verdicts"), 0
         try:
@@ -180,7 +181,7 @@ class _Collection:
                 self._read_verdicts()
         finally:
             grader.shutdown(wait=False, cancel_futures=True)
-        return [self._groups[index] for index in range(len(problems))]
+        return [self._groups[index] for index in problems]
 
     def _ask(self, ask: _Ask) -> None:
         keys = [(self._round.seed, TRAIN, self._round.step, ask.group, ask.round, index) for index in range(ask.n)]

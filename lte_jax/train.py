@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lte_jax.boundary import Packed, fetch, pack, tally_metrics
+from lte_jax.boundary import Packed, fetch, fetch_rows, pack, tally_metrics
 from lte_jax.checkpoint import RunFolder
 from lte_jax.config import Config, ConfigError
 from lte_jax.device.arrays import TrainState
@@ -28,8 +28,9 @@ from lte_jax.host.entropy import SCHEDULES, sampled_entropy
 from lte_jax.host.explore import make_strategy
 from lte_jax.host.metrics import group_metrics
 from lte_jax.host.problems import file_hash, take
-from lte_jax.host.refill import Numbered, attempt_seed, fill
+from lte_jax.host.refill import fill
 from lte_jax.host.verify import Verifier
+from lte_jax.processes import all_groups, is_first, merged, own_share, wait_for_all
 from lte_jax.records import Group, Status, Verdict
 from lte_jax.report.files import RunFiles, read_rollouts
 from lte_jax.report.live import Live
@@ -61,6 +62,7 @@ def train(config: Config, run: str | Path, verifier: Verifier, live: Live) -> di
         for path in folder.incomplete:
             live.warn(f"{path}: a checkpoint that is not whole was set aside")
         folder.keep_model(session.model.folder)
+        wait_for_all("the run folder is ready")
         return _Trainer(session, problems, benchmarks, folder, live).run()
 
 
@@ -71,7 +73,7 @@ class _Trainer:
         config = session.config
         self.session, self.config, self.live = session, config, live
         self.problems, self.benchmarks, self.folder = problems, benchmarks, folder
-        self.files = RunFiles(folder.path)
+        self.files = RunFiles(folder.path, writes=is_first())
         n_updates = config.steps * config.problems_per_step // config.optim.problems_per_update
         self.spec = UpdateSpec(session.model.arch, config.model, config.loss, config.optim, n_updates, session.mesh)
         self.state, self.step, host = self._start()
@@ -95,6 +97,7 @@ class _Trainer:
         verdicts, lists = _recorded(self.folder.path, step)
         self.judge = replace(self.session.judge, verify=_replaying(verdicts, self.session.judge.verify))
         self.strategy = make_strategy(self.config, self.session.prompts, self.session.verifier.same_answer, lists)
+        wait_for_all("everyone has read what was recorded")
         self.files.cut(step)
         self.files.start_interval(step)
         return state, step, host
@@ -132,6 +135,7 @@ class _Trainer:
                 f"more than log.mismatch_alarm = {config.log.mismatch_alarm}"
             )
         seconds, counts, spans = engine.meter.take()
+        seconds, counts = merged(seconds, max), merged(counts, sum)
         if spans:
             self.files.write_timeline(step, spans)
         times = _times(seconds, counts, time.perf_counter() - start, updates.get("update/trained_tokens", 0.0))
@@ -145,19 +149,18 @@ class _Trainer:
         wanted = self.config.problems_per_step
         if self.config.advantage.zero_variance == "resample":
             return fill(self._draw, wanted, self.config.sample.max_attempts)
-        groups = self._draw(wanted, attempt=0, first=0)
+        groups = self._draw(wanted, first=0)
         return groups, groups
 
-    def _draw(self, n: int, attempt: int, first: int) -> list[Group]:
-        """The groups of the next n problems, numbered from `first` in their step."""
-        config = self.config
-        taken = take(self.problems, config.seed, self.cursor, n)
+    def _draw(self, n: int, first: int) -> list[Group]:
+        """The groups of the next n problems, numbered from `first` in their step; each process draws its share."""
+        config, sampling = self.config, self.session.sampling()
+        taken = dict(enumerate(take(self.problems, config.seed, self.cursor, n), start=first))
         self.cursor += n
-        seed, sampling = attempt_seed(config.seed, attempt), self.session.sampling()
-        round_ = Round(sampling, config.sample.group_size, self.judge, seed, self.step, self.live.progress)
-        strategy = Numbered(self.strategy, first)
-        groups = self.session.engine.collect(taken, round_, strategy, self.memory)
-        return [with_advantages(strategy.numbered(group), config) for group in groups]
+        round_ = Round(sampling, config.sample.group_size, self.judge, config.seed, self.step, self.live.progress)
+        own = {number: taken[number] for number in own_share(list(taken))}
+        groups = all_groups(self.session.engine.collect(own, round_, self.strategy, self.memory))
+        return [with_advantages(group, config) for group in groups]
 
     def _update(self, groups: Sequence[Group], entropy: float) -> dict[str, float]:
         """Deals whole groups to updates. Advantages, behaviour, old and reference log-probs stay fixed within the step.
@@ -200,9 +203,10 @@ class _Trainer:
         arrays = {
             f"{index}/{name}": value
             for index, micro in enumerate(packed.microbatches)
-            for name, value in fetch(micro)._asdict().items()
+            for name, value in fetch_rows(micro).items()
         }
-        np.savez(path, **arrays)
+        if is_first():
+            np.savez(path, **arrays)
         raise NonFiniteError(
             f"step {self.step}: {self.config.optim.max_nonfinite} updates in a row had gradients that are not finite; "
             f"the last batch is in {path}"

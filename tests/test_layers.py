@@ -22,6 +22,7 @@ ALLOWED = {
     "device.qwen3": (("device", "config"), ("jax", "numpy", "flax")),
     "device.update": (("device", "config"), ("jax", "numpy", "optax")),
     "boundary": (("records", "device.arrays", "device.mesh", "device.normalisers"), ("jax", "numpy")),
+    "processes": (("host.wire", "records"), ("jax", "numpy")),
     "meter": ((), ()),
     "slots": (("boundary", "device", "meter", "records", "config"), ("numpy",)),
     "rollout": (("slots", "meter", "device", "records", "config"), ("jax", "numpy")),

@@ -84,7 +84,9 @@ def no(items) -> list[Verdict]:
 
 
 def collect(made: Engine, strategy, verify=no, problems=PROBLEMS) -> list[Group]:
-    return made.collect(problems, Round(SAMPLING, G, Judge(spell, verify), seed=7, step=2), strategy, {})
+    return made.collect(
+        dict(enumerate(problems)), Round(SAMPLING, G, Judge(spell, verify), seed=7, step=2), strategy, {}
+    )
 
 
 def drawn(groups) -> dict:

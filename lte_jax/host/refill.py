@@ -5,16 +5,12 @@ The problems of a step are then no function of the step: a cursor into the endle
 """
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-
-import numpy as np
+from collections.abc import Callable
 
 from lte_jax.host.diagnose import pass_level
-from lte_jax.host.explore import Strategy
-from lte_jax.records import Attempt, Group, PassLevel, Retry
+from lte_jax.records import Group, PassLevel
 
-Draw = Callable[[int, int, int], list[Group]]  # (problems, attempt, number of the first group) -> groups
+Draw = Callable[[int, int], list[Group]]  # (problems, number of the first group in the step) -> groups
 
 
 class RefillError(RuntimeError):
@@ -30,8 +26,8 @@ def fill(draw: Draw, wanted: int, max_attempts: int) -> tuple[list[Group], list[
     """(all groups drawn, the first `wanted` of them that have variance). Raises RefillError after `max_attempts`."""
     drawn: list[Group] = []
     n = wanted
-    for attempt in range(max_attempts):
-        drawn += draw(n, attempt, len(drawn))
+    for _ in range(max_attempts):
+        drawn += draw(n, len(drawn))
         kept = [group for group in drawn if has_variance(group)]
         if len(kept) >= wanted:
             return drawn, kept[:wanted]
@@ -46,29 +42,3 @@ def fill(draw: Draw, wanted: int, max_attempts: int) -> tuple[list[Group], list[
 def n_refill(n_missing: int, n_kept: int, n_drawn: int, most: int) -> int:
     """Problems to draw next: as many as fill the batch at the share kept so far, at most `most`."""
     return min(most, math.ceil(n_missing * n_drawn / n_kept)) if n_kept else most
-
-
-def attempt_seed(seed: int, attempt: int) -> int:
-    """Of the random keys of one attempt: the run's own at first, then others, since each numbers its groups from 0."""
-    return seed if attempt == 0 else int(np.random.SeedSequence([seed, attempt, *b"refill"]).generate_state(1)[0])
-
-
-@dataclass(frozen=True)
-class Numbered:
-    """A strategy that sees groups numbered from `first`, where the attempts before ended: what it draws and records
-    goes by a group's number in its step."""
-
-    strategy: Strategy
-    first: int
-
-    def numbered(self, group: Group) -> Group:
-        return replace(group, index=self.first + group.index)
-
-    def retry(self, group: Group, memory: dict) -> Retry | None:
-        return self.strategy.retry(self.numbered(group), memory)
-
-    def merge(self, group: Group, attempt: Attempt) -> Group:
-        return replace(self.strategy.merge(self.numbered(group), attempt), index=group.index)
-
-    def observe(self, memory: dict, groups: Sequence[Group]) -> dict:
-        return self.strategy.observe(memory, groups)

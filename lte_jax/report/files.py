@@ -5,7 +5,7 @@ A resumed run cuts what was written after its checkpoint: files are named by the
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,10 @@ from lte_jax.report.timeline import write_timeline
 
 
 class RunFiles:
-    """Writer of one run's metrics, rollouts and evaluations."""
+    """Writer of one run's metrics, rollouts and evaluations. Of several processes, one `writes`."""
 
-    def __init__(self, run: Path):
-        self.run = run
+    def __init__(self, run: Path, writes: bool = True):
+        self.run, self._writes = run, writes
         for name in ("metrics", "rollouts", "eval"):
             (run / name).mkdir(parents=True, exist_ok=True)
         self.interval = 0
@@ -28,22 +28,28 @@ class RunFiles:
 
     def cut(self, step: int) -> None:
         """Removes what belongs to `step` and later."""
-        for name in ("metrics", "rollouts", "eval"):
+        for name in ("metrics", "rollouts", "eval") if self._writes else ():
             for path in (self.run / name).glob("*.jsonl"):
                 if int(path.stem) >= step:
                     path.unlink()
 
     def write_metrics(self, row: dict[str, Any]) -> None:
-        _append(self.run / "metrics" / f"{self.interval:06d}.jsonl", [row])
+        self._append(self.run / "metrics" / f"{self.interval:06d}.jsonl", [row])
 
     def write_rollouts(self, step: int, groups: Sequence[Group]) -> None:
-        _append(self.run / "rollouts" / f"{step:06d}.jsonl", [group_row(group) for group in groups])
+        self._append(self.run / "rollouts" / f"{step:06d}.jsonl", map(group_row, groups))
 
     def write_timeline(self, step: int, spans: Sequence[Any]) -> None:
-        write_timeline(self.run / "timeline" / f"{step:06d}.json", spans)
+        if self._writes:
+            write_timeline(self.run / "timeline" / f"{step:06d}.json", spans)
 
     def write_evaluation(self, step: int, rows: Sequence[dict]) -> None:
-        _append(self.run / "eval" / f"{step:06d}.jsonl", rows)
+        self._append(self.run / "eval" / f"{step:06d}.jsonl", rows)
+
+    def _append(self, path: Path, rows: Iterable[dict]) -> None:
+        if self._writes:
+            with path.open("a", encoding="utf-8") as file:
+                file.writelines(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
 
 
 def whole_lines(path: Path) -> list[str]:
@@ -105,11 +111,6 @@ def rollout_row(rollout: Rollout, trained: bool) -> dict:
         "rule": verdict.rule,
         "logp_sum": round(math.fsum(rollout.behaviour_logp), 4),
     }
-
-
-def _append(path: Path, rows: Sequence[dict]) -> None:
-    with path.open("a", encoding="utf-8") as file:
-        file.writelines(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
 
 
 def _read_all(folder: Path, from_step: int = 0) -> Iterator[dict]:

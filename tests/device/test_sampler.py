@@ -191,7 +191,7 @@ def test_problems_that_repeat_in_a_step_do_not_sample_alike():
 
     asked = [(Problem("same", "text", "1"), prompt(5))] * 2
     judge = Judge(Numbers().encode, no_verdicts)
-    first, second = engine().collect(asked, Round(SAMPLING, 3, judge, seed=7, step=2), Never(), {})
+    first, second = engine().collect(dict(enumerate(asked)), Round(SAMPLING, 3, judge, seed=7, step=2), Never(), {})
     texts = [rollout.text for group in (first, second) for rollout in group.initial]
     assert len(set(texts)) == 6
     assert [rollout.index for rollout in first.initial] == [0, 1, 2] and (first.index, second.index) == (0, 1)

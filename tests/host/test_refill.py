@@ -1,14 +1,12 @@
-"""Dynamic sampling: which groups stay, how many problems come next, and that attempts never draw alike."""
+"""Dynamic sampling: which groups stay, how many problems come next, and how groups are numbered."""
 
 from dataclasses import replace
 
 import pytest
 from handmade import group, right, rollout, wrong
 
-from lte_jax.config import build
-from lte_jax.host.explore import mix
-from lte_jax.host.refill import Numbered, RefillError, attempt_seed, fill, has_variance, n_refill
-from lte_jax.records import Attempt, FailureMode, Origin, Prompt, Retry, Status
+from lte_jax.host.refill import RefillError, fill, has_variance, n_refill
+from lte_jax.records import Origin, Status
 
 
 @pytest.mark.parametrize(
@@ -44,8 +42,9 @@ def drawing(*shares):
     """A `draw` whose attempt k gives groups with variance at share k, and what it was asked for."""
     asked = []
 
-    def draw(n, attempt, first):
-        asked.append((n, attempt, first))
+    def draw(n, first):
+        attempt = len(asked)
+        asked.append((n, first))
         return [
             group(right(), wrong() if place < n * shares[attempt] else right(), index=first + place)
             for place in range(n)
@@ -57,7 +56,7 @@ def drawing(*shares):
 def test_refills_go_on_until_the_batch_is_full():
     draw, asked = drawing(0.5, 0.25, 1.0)
     drawn, kept = fill(draw, 8, max_attempts=5)
-    assert asked == [(8, 0, 0), (8, 1, 8), (6, 2, 16)]  # 2 missing at 6 of 16: 5.3
+    assert asked == [(8, 0), (8, 8), (6, 16)]  # 2 missing at 6 of 16: 5.3
     assert [its.index for its in drawn] == list(range(22))
     assert [its.index for its in kept] == [0, 1, 2, 3, 8, 9, 16, 17]  # the surplus is not trained
 
@@ -67,37 +66,3 @@ def test_a_batch_that_cannot_be_filled_says_so():
     with pytest.raises(RefillError, match="only 4 of 24 groups .* sample.max_attempts = 3 rounds .* = 8"):
         fill(draw, 8, max_attempts=3)
     assert len(asked) == 3
-
-
-def test_attempts_have_keys_of_their_own_and_the_first_has_the_runs():
-    seeds = [attempt_seed(seed, attempt) for seed in range(5) for attempt in range(5)]
-    assert len(set(seeds)) == 25 and all(0 <= seed < 2**32 for seed in seeds)
-    assert [attempt_seed(seed, 0) for seed in range(5)] == list(range(5))
-
-
-class Recording:
-    """A strategy that notes which groups it sees."""
-
-    def __init__(self):
-        self.seen = []
-
-    def retry(self, its, memory):
-        self.seen.append(its.index)
-
-    def merge(self, its, attempt):
-        self.seen.append(its.index)
-        return mix(its, attempt, build({"sample": {"group_size": 4}}))
-
-
-def test_a_strategy_sees_a_groups_number_in_its_step():
-    strategy = Recording()
-    numbered = Numbered(strategy, first=8)
-    its = group(*[wrong(str(n)) for n in range(4)], index=2)
-    hinted = Attempt(
-        Retry(Prompt("hinted", (1,)), 4, Origin.HINTED, FailureMode.NONE_TRUNCATED), tuple(right() for _ in range(2))
-    )
-    numbered.retry(its, {})
-    merged = numbered.merge(its, hinted)
-    assert strategy.seen == [10, 10]
-    assert (merged.index, numbered.numbered(merged).index) == (2, 10)  # the engine goes by its own count
-    assert merged.members == mix(numbered.numbered(its), hinted, build({"sample": {"group_size": 4}})).members

@@ -1,0 +1,89 @@
+"""One run on several processes: who draws what, and how host records get around.
+
+Each process draws its share of a step's problems on its own devices; then all hold all groups, in order, and compute
+the same from them. What is written, the first process writes.
+"""
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from lte_jax.host.wire import decode_groups, encode_groups
+from lte_jax.records import Group
+
+T = TypeVar("T")
+PIECE_BYTES = 64 << 20  # of all processes together: what one exchange holds on every device
+MEANT = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
+
+
+def join() -> None:
+    """Makes this process one of a run's: as the three variables of MEANT say, else as the cluster does (a TPU pod,
+    SLURM, Kubernetes, Open MPI). Before anything else of jax. Raises ValueError where only some of the three are set.
+    """
+    given = {name: os.environ[name] for name in MEANT if name in os.environ}
+    if not given:
+        jax.distributed.initialize()
+        return
+    if len(given) < len(MEANT):
+        missing = ", ".join(name for name in MEANT if name not in given)
+        raise ValueError(f"{', '.join(given)} set without {missing}: wanted all of {', '.join(MEANT)}, or none")
+    address, n, index = (given[name] for name in MEANT)
+    jax.distributed.initialize(address, num_processes=int(n), process_id=int(index))
+
+
+def is_first() -> bool:
+    """Whether this process writes the run folder and speaks on the terminal."""
+    return jax.process_index() == 0
+
+
+def wait_for_all(where: str) -> None:
+    """Returns when every process has come to `where`."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(where)
+
+
+def own_share(items: Sequence[T]) -> list[T]:
+    """Every n-th, from this process's place: shares differ by one item at most."""
+    return list(items[jax.process_index() :: jax.process_count()])
+
+
+def all_groups(own: Sequence[Group]) -> list[Group]:
+    """Those of every process, by their number in the step."""
+    if jax.process_count() == 1:
+        return list(own)
+    groups = [group for payload in _gather(encode_groups(own)) for group in decode_groups(payload)]
+    return sorted(groups, key=lambda group: group.index)
+
+
+def all_values(own: Any) -> list[Any]:
+    """One JSON value of every process, in the order of the processes."""
+    if jax.process_count() == 1:
+        return [own]
+    return [json.loads(payload) for payload in _gather(json.dumps(own).encode())]
+
+
+def merged(own: dict[str, float], how: Callable[[list[float]], float]) -> dict[str, float]:
+    """Figures by name, those of all processes made one by `how`."""
+    parts = all_values(own)
+    keys = dict.fromkeys(key for part in parts for key in part)
+    return {key: how([part[key] for part in parts if key in part]) for key in keys}
+
+
+def _gather(payload: bytes) -> list[bytes]:
+    """The payload of every process, piece by piece through the devices. All must call it together."""
+    sizes = multihost_utils.process_allgather(np.int32(len(payload))).reshape(-1).tolist()
+    most = max(PIECE_BYTES // len(sizes), 1)
+    piece = min(1 << max(sizes).bit_length(), most)  # few shapes, so few programs
+    gathered: list[list[bytes]] = [[] for _ in sizes]
+    for start in range(0, max(sizes), piece):
+        own = np.zeros(piece, np.uint8)
+        part = np.frombuffer(payload[start : start + piece], np.uint8)
+        own[: len(part)] = part
+        for parts, row in zip(gathered, multihost_utils.process_allgather(own), strict=True):
+            parts.append(row.tobytes())
+    return [b"".join(parts)[:size] for parts, size in zip(gathered, sizes, strict=True)]

@@ -1,0 +1,68 @@
+"""Groups reach another process as they were."""
+
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+from handmade import group, right, rollout, wrong
+
+from lte_jax.host.wire import ARRAYS, decode_groups, encode_groups
+from lte_jax.records import Attempt, FailureMode, Origin, Prompt, Retry, Status
+
+HINTED = Prompt("not 3, not 4", (7, 8, 9))
+
+
+def rescued():
+    """A none-pass group with one undecided rollout, whose hinted round brought one right answer."""
+    hinted = [replace(r, prompt=HINTED, round=1, index=n) for n, r in enumerate([wrong("5"), right()])]
+    hinted = [replace(r, origin=Origin.HINTED, sampled_logp=np.asarray(r.sampled_logp) - 0.5) for r in hinted]
+    before = group(wrong("3"), wrong("4"), rollout(Status.TIMEOUT), index=5)
+    retry = Retry(HINTED, 2, Origin.HINTED, FailureMode.NONE_TRUNCATED, ("3", "4"))
+    return replace(
+        before,
+        members=(before.initial[0], hinted[1], before.initial[2]),
+        attempts=(Attempt(retry, tuple(hinted)),),
+        advantages=(-0.5, 0.5, None),
+        entropy_scale=0.25,
+    )
+
+
+def rows(its):
+    return [*its.initial, *(r for attempt in its.attempts for r in attempt.rollouts)]
+
+
+def test_a_group_comes_back_with_everything_in_it():
+    sent = [rescued(), group(right(), wrong())]
+    came = decode_groups(encode_groups(sent))
+    for there, here in zip(came, sent, strict=True):
+        for name in ("problem", "prompt", "step", "index", "advantages", "entropy_scale"):
+            assert getattr(there, name) == getattr(here, name)
+        assert [attempt.retry for attempt in there.attempts] == [attempt.retry for attempt in here.attempts]
+        for got, wanted in zip(rows(there), rows(here), strict=True):
+            for name in ARRAYS:
+                np.testing.assert_allclose(getattr(got, name), getattr(wanted, name), rtol=1e-7, err_msg=name)
+            for field in fields(wanted):
+                assert field.name in ARRAYS or getattr(got, field.name) == getattr(wanted, field.name)
+
+
+def test_a_member_is_still_one_of_the_groups_rollouts():
+    came = decode_groups(encode_groups([rescued()]))[0]
+    assert came.members[1] is came.attempts[0].rollouts[1]
+    assert came.members[0] is came.initial[0]
+
+
+def test_what_arrives_is_as_exact_as_what_the_engine_draws():
+    logp = np.float32([-0.1, -1e-7, -12.3456789])
+    sent = replace(right(), tokens=np.int32([5, 2**31 - 1, 0]), behaviour_logp=logp, sampled_logp=logp - 1)
+    came = decode_groups(encode_groups([group(sent)]))[0].members[0]
+    assert came.behaviour_logp.tobytes() == logp.tobytes() and came.sampled_logp.tobytes() == (logp - 1).tobytes()
+    assert came.tokens.tolist() == [5, 2**31 - 1, 0]
+
+
+@pytest.mark.parametrize("text", ["", "\x00 \ud7ff 😀 \u2028 \\boxed{\x1b[31m}"])
+def test_any_text_of_a_model_arrives(text):
+    assert decode_groups(encode_groups([group(replace(right(), text=text))]))[0].members[0].text == text
+
+
+def test_a_process_without_a_share_sends_nothing():
+    assert decode_groups(encode_groups([])) == []

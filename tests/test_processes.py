@@ -1,0 +1,162 @@
+"""Several processes train as one does. Real ones, over gloo; what they draw and learn is compared with one process."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+from commands import QUICKSTART, ROOT, environment, make_base
+
+from lte_jax.processes import all_groups, all_values, join, merged, own_share
+from lte_jax.report.files import read_metrics, read_rollouts
+
+SETTINGS = (
+    "problems_per_step=6",
+    "optim.problems_per_update=3",
+    "sample.group_size=4",
+    "checkpoint.every=1",
+    "log.rollouts=true",
+    "eval.every=2",
+    "eval.samples=2",
+    "eval.k=[2]",
+    "eval.limit=5",
+    "engine.slots=8",
+    "model.compute_dtype=float32",
+)
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    """Overrides that train on a base of the built-in task, and evaluate."""
+    folder = tmp_path_factory.mktemp("base")
+    return [
+        *make_base(folder, warmup_steps=40),
+        f"eval.benchmarks=[{{path: {folder}/data/heldout.jsonl, name: heldout}}]",
+    ]
+
+
+def free_address() -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{probe.getsockname()[1]}"
+
+
+def train(run, *overrides, n_processes=1, n_devices=8) -> list[str]:
+    """Trains to the end; what each process printed."""
+    address = free_address()
+    command = [sys.executable, "-m", "lte_jax.cli", "train", QUICKSTART, *SETTINGS, *overrides, "--run", run]
+    command += ["--distributed"] if n_processes > 1 else []
+    devices = {"XLA_FLAGS": f"--xla_force_host_platform_device_count={n_devices // n_processes}"}
+    running = []
+    for index in range(n_processes):
+        place = {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": n_processes, "JAX_PROCESS_ID": index}
+        variables = {**environment(), **devices, **(place if n_processes > 1 else {})}
+        running.append(
+            subprocess.Popen(
+                [str(word) for word in command],
+                env={name: str(value) for name, value in variables.items()},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                cwd=ROOT,
+            )
+        )
+    said = [process.communicate(timeout=400)[0] for process in running]
+    assert [process.returncode for process in running] == [0] * n_processes, "\n".join(said)
+    return said
+
+
+def drawn(run) -> list:
+    """Everything sampled, by step and group: responses, what hints listed, verdicts."""
+    return [
+        (
+            row["step"],
+            row["group"],
+            row["id"],
+            [r["response"] for r in row["rollouts"]],
+            row["attempts"]
+            and [(attempt["prompt"], [r["response"] for r in attempt["rollouts"]]) for attempt in row["attempts"]],
+        )
+        for row in read_rollouts(run)
+    ]
+
+
+def learned(run) -> list[dict]:
+    """Metrics by step, without what the clock or the layout says; a histogram's counts each by themselves."""
+    layout = ("time/", "speed/", "mismatch/", "sample/decode_steps", "sample/slot", "sample/tail", "sample/shadow")
+    rows = []
+    for row in read_metrics(run):
+        kept = {key: value for key, value in row.items() if not key.startswith(layout)}
+        lists = {key: kept.pop(key) for key in list(kept) if isinstance(kept[key], list)}
+        rows.append({**kept, **{f"{key}/{n}": value for key, its in lists.items() for n, value in enumerate(its)}})
+    return rows
+
+
+@pytest.mark.slow
+def test_two_processes_draw_and_learn_what_one_does(base, tmp_path):
+    mesh = ["mesh.data=2", "mesh.fsdp=4"]
+    train(tmp_path / "one", *base, *mesh, "steps=2")
+    said = train(tmp_path / "two", *base, *mesh, "steps=2", n_processes=2)
+    assert drawn(tmp_path / "two") == drawn(tmp_path / "one")
+    assert any(attempts for *_, attempts in drawn(tmp_path / "one")), "no group failed: hints were not tried"
+    for there, here in zip(learned(tmp_path / "two"), learned(tmp_path / "one"), strict=True):
+        assert there == pytest.approx(here, rel=1e-4, abs=1e-6)
+        assert here["update/trained_rows"] > 0
+    ours, theirs = ((tmp_path / name / "eval/000002.jsonl").read_text() for name in ("two", "one"))
+    assert [json.loads(line) for line in ours.splitlines()] == [json.loads(line) for line in theirs.splitlines()]
+    assert "step 2/2" in said[0] and "step" not in said[1]  # one speaks
+
+
+@pytest.mark.slow
+def test_two_processes_continue_bit_for_bit_and_one_can_take_over(base, tmp_path):
+    settings = [*base, "mesh.fsdp=8", "eval.every=0"]
+    train(tmp_path / "whole", *settings, "steps=2", n_processes=2)
+    train(tmp_path / "parts", *settings, "steps=1", n_processes=2)
+    train(tmp_path / "parts", *settings, "steps=2", n_processes=2)
+    assert learned(tmp_path / "parts") == learned(tmp_path / "whole")
+    assert drawn(tmp_path / "parts") == drawn(tmp_path / "whole")
+    train(tmp_path / "parts", *settings, "steps=3")
+    assert [row["step"] for row in read_metrics(tmp_path / "parts")] == [0, 1, 2]
+
+
+GATHER = """
+import sys, jax
+jax.distributed.initialize(sys.argv[1], num_processes=2, process_id=int(sys.argv[2]))
+from lte_jax import processes
+processes.PIECE_BYTES = 2000
+sent = [b"", bytes(range(256)) * 20]
+assert processes._gather(sent[int(sys.argv[2])]) == sent
+assert processes._gather(b"") == [b"", b""]
+"""
+
+
+def test_what_is_gathered_comes_whole_in_many_pieces():
+    address = free_address()
+    running = [
+        subprocess.Popen([sys.executable, "-c", GATHER, address, str(index)], env=environment(), cwd=ROOT)
+        for index in range(2)
+    ]
+    assert [process.wait(timeout=120) for process in running] == [0, 0]
+
+
+def test_one_process_keeps_everything_to_itself():
+    assert own_share([3, 1, 2]) == [3, 1, 2]
+    assert all_values({"a": 1}) == [{"a": 1}] and merged({"a": 1.0, "b": 2.0}, sum) == {"a": 1.0, "b": 2.0}
+    assert all_groups([]) == []
+
+
+def test_shares_are_even_and_complete(monkeypatch):
+    monkeypatch.setattr("jax.process_count", lambda: 3)
+    shares = []
+    for index in range(3):
+        monkeypatch.setattr("jax.process_index", lambda index=index: index)
+        shares.append(own_share(range(8)))
+    assert sorted(sum(shares, [])) == list(range(8)) and {len(share) for share in shares} == {2, 3}
+
+
+def test_half_an_address_is_refused(monkeypatch):
+    monkeypatch.setattr(os, "environ", {"JAX_COORDINATOR_ADDRESS": "there:1", "JAX_PROCESS_ID": "0"})
+    with pytest.raises(ValueError, match="without JAX_NUM_PROCESSES: wanted all of"):
+        join()
