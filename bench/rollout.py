@@ -22,13 +22,20 @@ import sys
 from pathlib import Path
 
 WORKERS = Path(__file__).with_name("workers.py")
+# As launch/venv.sh says why; for both sides.
+KEEP_MEMORY = ":".join(
+    f"glibc.malloc.{setting}" for setting in ("hugetlb=1", "mmap_max=0", "trim_threshold=17179869184", "arena_max=1")
+)
 
 
 class Worker:
+    """A process that does one side's work when asked. `options["script"]`: the file that holds it."""
+
     def __init__(self, what: str, options: dict):
         self.what = what
-        quiet = {"HF_HUB_OFFLINE": "1", "TF_CPP_MIN_LOG_LEVEL": "3", "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
-        command = [sys.executable, str(WORKERS), what, json.dumps(options)]
+        quiet = {"HF_HUB_OFFLINE": "1", "TF_CPP_MIN_LOG_LEVEL": "3", "GLIBC_TUNABLES": KEEP_MEMORY}
+        script = str(options.get("script", WORKERS))
+        command = [sys.executable, script, what, json.dumps(options)]
         pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.process = subprocess.Popen(command, env={**os.environ, **quiet}, **pipes)
 

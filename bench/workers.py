@@ -29,6 +29,7 @@ SHAPES = {  # vocabulary, D, F, L, N, K, H
     "tiny": (27, 64, 192, 3, 4, 2, 16),
     "T": (512, 256, 768, 6, 8, 4, 32),
     "S": (151936, 1024, 3072, 28, 16, 8, 128),  # Qwen3-0.6B
+    "S7": (151936, 1024, 3072, 7, 16, 8, 128),  # a quarter of its layers: two training states fit 24 GiB
     "4B": (151936, 2560, 9728, 36, 32, 8, 128),  # Qwen3-4B
 }
 MEAN, CAP = 64, 256  # ragged lengths: a stop id is drawn once in 64 tokens
@@ -241,12 +242,13 @@ class Peer:
         return run
 
 
-def main() -> None:
+def serve(sides: dict) -> None:
+    """Does the work that the command line names, `side.work`, for every line of standard input."""
     what, options = sys.argv[1], SimpleNamespace(**json.loads(sys.argv[2]))
     if options.core is not None:
         os.sched_setaffinity(0, {options.core})
     side, work = what.split(".")
-    run = getattr({"ours": Ours, "peer": Peer}[side](options), work)()
+    run = getattr(sides[side](options), work)()
     for line in sys.stdin:
         wall, cpu = time.perf_counter(), time.process_time()
         found = run(json.loads(line))
@@ -255,4 +257,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    serve({"ours": Ours, "peer": Peer})
