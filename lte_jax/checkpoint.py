@@ -46,6 +46,7 @@ class Model:
     load: Callable[[], dict]
     stop_ids: tuple[int, ...]  # of config.json and generation_config.json; the tokenizer knows more
     folder: Path  # with its tokenizer and Hugging Face config
+    source: Path  # where the weights lie: of a run, the checkpoint that was found newest
 
 
 def open_model(path: str | Path, mesh: Mesh) -> Model:
@@ -59,9 +60,10 @@ def open_model(path: str | Path, mesh: Mesh) -> Model:
     check_divides(found.arch, mesh)
     if run:
         load = partial(_restore_params, run, step, found.arch, mesh)
+        path = run / CHECKPOINTS / str(step)
     else:
         load = partial(convert.import_params, folder, found.arch, mesh)
-    return Model(found.arch, load, found.stop_ids, folder)
+    return Model(found.arch, load, found.stop_ids, folder, path)
 
 
 def _as_checkpoint(path: Path) -> tuple[Path, int] | tuple[None, None]:

@@ -277,10 +277,15 @@ class BenchmarkConfig(Section):
     name: str = setting("", "name in tables; empty: the file's stem")
     samples: int = setting(0, "responses per problem; 0: eval.samples", ge=0)
     k: tuple[int, ...] = setting((), "Pass@k for these k; empty: eval.k")
+    temperature: float | None = setting(None, "sampling temperature; null: eval.temperature", gt=0)
+    top_p: float | None = setting(None, "nucleus mass; null: eval.top_p", gt=0, le=1)
+    response_budget: int = setting(0, "longest response, tokens; 0: eval.response_budget", ge=0)
 
 
 class EvalConfig(Section):
-    benchmarks: tuple[BenchmarkConfig, ...] = setting((), "files evaluated during training")
+    """How benchmarks are evaluated, in training and by `lte eval`; a suite file holds this section by itself."""
+
+    benchmarks: tuple[BenchmarkConfig, ...] = setting((), "the suite: problem files, each with what it has of its own")
     every: int = setting(0, "steps between evaluations, the first before step 0, the last at the end; 0: never", ge=0)
     limit: int = setting(0, "problems per file, from the top; 0: all", ge=0)
     samples: int = setting(4, "responses per problem", ge=1)
@@ -390,6 +395,19 @@ class Config(Section):
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     """Reads one YAML file and applies `section.key=value` overrides. Raises ConfigError."""
+    return build(_read_yaml(path), overrides, where=str(path))
+
+
+def load_suite(path: str | Path) -> dict:
+    """The values of section `eval` that a suite file holds, checked. Raises ConfigError."""
+    values = _read_yaml(path)
+    build({"eval": values}, where=str(path))
+    if not values.get("benchmarks"):
+        raise ConfigError(f"{path}: a suite lists benchmarks, each with the path of a problem file; got none")
+    return values
+
+
+def _read_yaml(path: str | Path) -> dict:
     try:
         values = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
     except OSError as error:
@@ -398,7 +416,7 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         raise ConfigError(f"{path}: not YAML: {error}") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: a config is a mapping of sections, got {type(values).__name__}")
-    return build(values, overrides, where=str(path))
+    return values
 
 
 def build(values: dict, overrides: Sequence[str] = (), where: str = "config") -> Config:

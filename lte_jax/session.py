@@ -34,11 +34,6 @@ class Session:
         sample = self.config.sample
         return Sampling(sample.temperature, sample.top_p, sample.top_k, sample.response_budget)
 
-    def evaluation_sampling(self) -> Sampling:
-        ours = self.config.eval
-        budget = ours.response_budget or self.config.sample.response_budget
-        return Sampling(ours.temperature, ours.top_p, ours.top_k, budget)
-
 
 def open_session(config: Config, verifier: Verifier, say: Callable[[str], None] = print) -> Session:
     """Opens `model.path` on the mesh. Says what stops a response, since a wrong stop id is the field's quietest bug."""
