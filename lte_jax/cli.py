@@ -28,6 +28,7 @@ def train(
     config: ConfigFile,
     overrides: Overrides = None,
     run: Annotated[Path, typer.Option(help="run folder; of several processes, one that all see")] = Path("runs/train"),
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="say what would run; open no device")] = False,
     distributed: Annotated[bool, typer.Option(help="this process is one of several that train together")] = False,
 ):
     """Trains; the same command continues a stopped run.
@@ -39,6 +40,12 @@ def train(
 
     with _clear_errors():
         resolved = settings.load(config, overrides or [])
+        if dry_run:
+            with _verifier(resolved) as verifier:
+                from lte_jax.dry_run import dry_run as say_what_would_run
+
+                say_what_would_run(resolved, verifier, print)
+            return
         _keep_programs(run / "cache")
         with _verifier(resolved) as verifier:
             from lte_jax.processes import is_first, join
@@ -317,7 +324,8 @@ def _for_model(model: str, config: Path | None, overrides, evaluation: dict):
     base = settings.load(source) if source else settings.Config()
     _to_stderr(f"settings: {source or 'the defaults'}")
     values = base.model_dump()
-    values["model"]["path"] = model
+    if values["model"]["path"] != model:
+        values["model"] |= {"path": model, "revision": ""}  # the revision is the starting model's
     values["eval"] |= evaluation
     return settings.build(values, overrides or [], where=str(config or "command line"))
 

@@ -24,7 +24,8 @@ def setting(default: Any, meaning: str, **limits: Any) -> Any:
 
 
 class ModelConfig(Section):
-    path: str = setting("", "folder of the starting model: a Hugging Face folder or a run folder")
+    path: str = setting("", "the starting model: a Hugging Face folder, a run folder, or a Hub id (with revision)")
+    revision: str = setting("", "commit of the Hub id, 40 hexadecimal digits; empty for a folder")
     compute_dtype: Literal["float32", "bfloat16"] = setting(
         "bfloat16",
         "type of matmul operands, sums in float32; norms, softmax, logits and master weights are float32 always",
@@ -74,16 +75,29 @@ class HintConfig(Section):
 
 
 class PromptConfig(Section):
-    template: Literal["plain", "chat"] = setting("plain", "plain text, or the tokenizer's chat template around it")
+    template: Literal["plain", "chat", "file"] = setting(
+        "plain", "plain text; the tokenizer's chat template around it; or the chat template in `file`"
+    )
+    file: str = setting("", "Jinja chat template that takes the place of the tokenizer's; with template: file")
     text: str = setting(
         "{problem}\n\nPlease reason step by step, and put your final answer within \\boxed{}.",
         "the plain prompt; {problem} is replaced",
     )
-    system: str = setting("", "system message of the chat template; empty: none")
+    system: str = setting("", "system message of a chat template; empty: none")
     enable_thinking: bool = setting(False, "passed to the chat template")
     budget: int = setting(1024, "longest plain prompt, tokens; a longer one is refused when problems load", ge=1)
     hinted_budget: int = setting(2048, "longest hinted prompt, tokens; answers are dropped from the end to fit", ge=1)
     hints: HintConfig = HintConfig()
+
+    @model_validator(mode="after")
+    def _template_agrees(self):
+        if (self.template == "file") != bool(self.file):
+            raise ValueError(
+                f"prompt.template = {self.template}, prompt.file = {self.file!r}: the file goes with `file`"
+            )
+        if self.template == "plain" and (self.system or self.enable_thinking):
+            raise ValueError("prompt.system and prompt.enable_thinking need prompt.template = chat or file, got plain")
+        return self
 
 
 class SampleConfig(Section):
@@ -94,9 +108,18 @@ class SampleConfig(Section):
     )
     top_k: int = setting(0, "most likely tokens kept; 0: all", ge=0)
     response_budget: int = setting(8192, "L: longest response, tokens, stop token included", ge=1)
+    stop_strings: tuple[str, ...] = setting(
+        (), "text that ends a response, in training, evaluation and generation; kept with the token that completes it"
+    )
     max_attempts: int = setting(
         10, "with advantage.zero_variance = resample: rounds of problems per step after which the run gives up", ge=1
     )
+
+    @model_validator(mode="after")
+    def _stop_strings_are_text(self):
+        if "" in self.stop_strings:
+            raise ValueError("sample.stop_strings: an empty string would end every response before it begins")
+        return self
 
 
 class OverlongConfig(Section):
@@ -294,9 +317,15 @@ class EvalConfig(Section):
     top_p: float = setting(1.0, "nucleus mass", gt=0, le=1)
     top_k: int = setting(0, "most likely tokens kept; 0: all", ge=0)
     response_budget: int = setting(0, "longest response, tokens; 0: as in training", ge=0)
+    keep_best: str = setting(
+        "",
+        "figure by which RUN/best keeps the best model: pass_at_1 (mean of benchmarks) or NAME/pass_at_1; empty: off",
+    )
 
     @model_validator(mode="after")
     def _k_within_samples(self):
+        if self.keep_best and not self.every:
+            raise ValueError(f"eval.keep_best = {self.keep_best} needs evaluations: wanted eval.every above 0")
         for entry in (self, *self.benchmarks):
             samples, ks = entry.samples or self.samples, entry.k or self.k
             if any(k < 1 or k > samples for k in ks):
@@ -399,12 +428,11 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
 
 
 def load_suite(path: str | Path) -> dict:
-    """The values of section `eval` that a suite file holds, checked. Raises ConfigError."""
-    values = _read_yaml(path)
-    build({"eval": values}, where=str(path))
-    if not values.get("benchmarks"):
+    """The whole section `eval` that a suite file stands for, defaults filled in. Raises ConfigError."""
+    suite = build({"eval": _read_yaml(path)}, where=str(path)).eval
+    if not suite.benchmarks:
         raise ConfigError(f"{path}: a suite lists benchmarks, each with the path of a problem file; got none")
-    return values
+    return suite.model_dump()
 
 
 def _read_yaml(path: str | Path) -> dict:

@@ -131,9 +131,7 @@ def _rows(session: Session, benchmark: Benchmark, store: Store, drawn: Callable[
     return [of_all[i] for i in range(len(benchmark.problems))]
 
 
-def _samples(
-    session: Session, benchmark: Benchmark, share: Sequence[int], store: Store
-) -> Iterator[tuple[int, dict]]:
+def _samples(session: Session, benchmark: Benchmark, share: Sequence[int], store: Store) -> Iterator[tuple[int, dict]]:
     """(place of the problem, sample) of this process's share: first what is stored, then the others as they finish."""
     missing = []
     for i in share:
