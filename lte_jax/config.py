@@ -372,6 +372,9 @@ class StudyConfig(Section):
     arms: dict[str, tuple[str, ...]] = setting({}, "name of an arm -> its overrides")
     seeds: tuple[int, ...] = setting((0, 1, 2), "RL seeds")
     task_seed: int = setting(0, "seed of the built-in task: facts, beliefs and splits")
+    bases: tuple[int | str, ...] = setting(
+        (), "task seeds, each with a base of its own, or models; empty: one base, model.path or that of task_seed"
+    )
     parallel: int = setting(2, "runs at once", ge=1)
 
 

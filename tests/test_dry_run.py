@@ -54,7 +54,9 @@ def test_every_config_of_the_paper_passes_the_dry_run(path, model, problems, tmp
 
 
 def test_the_dry_run_says_what_would_run(model, problems):
-    said = dry_run(ROOT / "configs/qwen3-4b-lte.yaml", model, problems, "steps=10", "prompt.text='{problem} Go.'").output
+    said = dry_run(
+        ROOT / "configs/qwen3-4b-lte.yaml", model, problems, "steps=10", "prompt.text='{problem} Go.'"
+    ).output
     assert f"problems: {problems}, 2 rows" in said and "first prompt:\nWhat is 1 + 1? Go.\n" in said
     assert "steps: 10, each 128 problems x 8 responses = 1,024 rollouts of at most 8192 tokens (8,388,608" in said
     assert "in 2 updates" in said and "at most 1,024 a step" in said and "seen 640.00 times" in said

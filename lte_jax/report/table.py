@@ -104,13 +104,31 @@ _EDGES = ("start", "end")
 
 
 def _paired(summary: Mapping) -> str:
-    rows = [
-        [f"{arm} - {reference}", *(_differences(found[where]["pass_at_1"]) for where in ("end", "tokens", "seconds"))]
-        for reference, arms in summary["paired"].items()
-        for arm, found in arms.items()
-    ]
-    title = f"{summary['held_out']}: paired differences of Pass@1, mean (every seed)"
-    return pipe_table(title, ["arms", "at the end", "at equal tokens", "at equal seconds"], rows)
+    found = []
+    for where, said in _WHERE.items():
+        rows = [
+            difference_row(f"{arm} - {reference}", figures[where]["pass_at_1"])
+            for reference, arms in summary["paired"].items()
+            for arm, figures in arms.items()
+        ]
+        title = f"{summary['held_out']}: paired differences of Pass@1 {said}, interval over RL seeds"
+        found.append(pipe_table(title, DIFFERENCE, rows))
+    return "\n\n".join(filter(None, found))
+
+
+_WHERE = {"end": "at the end", "tokens": "at equal sampled tokens", "seconds": "at equal seconds"}
+DIFFERENCE = ["arms", "mean", "95% interval", "apart from 0", "every one"]
+
+
+def difference_row(name: str, values: Mapping | None) -> list[str]:
+    """A row under DIFFERENCE: mean, interval, whether it leaves out 0, and every seed's or base's value."""
+    if not values:
+        return [name, *"----"]
+    low_high = values["interval"]
+    interval = "one value: none" if low_high is None else f"{low_high[0]:+.3f} to {low_high[1]:+.3f}"
+    apart = {None: "unknown", True: "yes", False: "no"}[values["apart"]]
+    every = " ".join(_short(value, "+") for value in values["by_seed"].values())
+    return [name, f"{values['mean']:+.3f}", interval, apart, every]
 
 
 def name_of(measure: str) -> str:
@@ -136,12 +154,6 @@ def _mean(values: Spread) -> str:
 
 def _range(values: Spread) -> str:
     return f"{values['mean']:.3f} ({_short(values['min'])}-{_short(values['max'])})" if values else "-"
-
-
-def _differences(values: Spread) -> str:
-    if not values:
-        return "-"
-    return f"{values['mean']:+.3f} ({' '.join(_short(x, '+') for x in values['by_seed'].values())})"
 
 
 def _short(value: float, sign: str = "") -> str:

@@ -10,7 +10,7 @@ from lte_jax.config import ConfigError
 from lte_jax.host.verify import Verifier
 from lte_jax.report.compare import compare, comparison_text, read_problems
 from lte_jax.report.scorecard import COLUMNS, PAPER, scorecard, write_scorecard
-from lte_jax.report.scores import bootstrap_interval, majority_vote, pass_at_k, summary
+from lte_jax.report.scores import bootstrap_interval, majority_vote, pass_at_k, summary, t_interval
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +63,15 @@ def test_the_interval_covers_the_true_mean_about_as_often_as_it_says():
     assert bootstrap_interval([0.0, 1.0, 0.5]) == bootstrap_interval([0.0, 1.0, 0.5])
     wide, narrow = bootstrap_interval([0, 1] * 10), bootstrap_interval([0, 1] * 1000)
     assert wide[1] - wide[0] == pytest.approx(10 * (narrow[1] - narrow[0]), rel=0.2)
+
+
+def test_the_t_interval_of_a_handful_covers_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    intervals = [t_interval(list(rng.normal(0.3, 1.0, size=3))) for _ in range(2000)]
+    assert np.mean([low <= 0.3 <= high for low, high in intervals]) == pytest.approx(0.95, abs=0.015)
+    assert t_interval([0.3]) is None and t_interval([1.0, 3.0]) == pytest.approx((2 - 12.706, 2 + 12.706))
+    low, high = t_interval(list(rng.normal(size=400)))
+    assert high - low == pytest.approx(4 / 20, rel=0.1)
 
 
 def test_the_summary_weighs_problems_alike():
