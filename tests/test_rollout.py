@@ -163,6 +163,7 @@ def test_a_stop_string_keeps_a_prefix_of_what_is_drawn_without_it(settings):
     _, counts, _ = cutting.meter.take()
     n_kept = sum(len(response.tokens) for response in cut.values())
     assert counts["tokens"] == n_kept + counts["cut_tokens"] and counts["cut_tokens"] > 0
+    assert counts["cut_tokens"] < 2 * n_cut * (LAYOUT | settings)["chunk"]  # the chunk of the cut and the one in flight
 
 
 def test_the_second_round_starts_while_the_first_is_still_being_drawn():
