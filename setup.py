@@ -19,6 +19,7 @@ setup(
         "optax>=0.2.8,<0.3",
         "orbax-checkpoint>=0.12.8,<0.13",
         "transformers>=5.17,<6",
+        "huggingface_hub>=1.0",
         "sentencepiece>=0.2",
         "safetensors>=0.6",
         "sympy>=1.13",

@@ -46,22 +46,31 @@ class Model:
     load: Callable[[], dict]
     stop_ids: tuple[int, ...]  # of config.json and generation_config.json; the tokenizer knows more
     folder: Path  # with its tokenizer and Hugging Face config
+    source: Path  # where the weights lie: of a run, the checkpoint that was found newest
 
 
 def open_model(path: str | Path, mesh: Mesh) -> Model:
     """Looks at a Hugging Face folder, a run folder (its newest checkpoint) or one checkpoint of a run."""
-    path = Path(path)
+    path, folder = Path(path), model_files(path)
     run, step = _as_checkpoint(path)
-    folder = run / MODEL if run else path
-    if not (folder / "config.json").is_file():
-        raise ConfigError(f"{path}: neither a Hugging Face folder (no config.json) nor a run folder (no checkpoint)")
     found = read_config(folder)
     check_divides(found.arch, mesh)
     if run:
         load = partial(_restore_params, run, step, found.arch, mesh)
+        path = run / CHECKPOINTS / str(step)
     else:
         load = partial(convert.import_params, folder, found.arch, mesh)
-    return Model(found.arch, load, found.stop_ids, folder)
+    return Model(found.arch, load, found.stop_ids, folder, path)
+
+
+def model_files(path: str | Path) -> Path:
+    """The folder with tokenizer and Hugging Face config of what `open_model` takes. ConfigError where it is neither."""
+    path = Path(path)
+    run, _ = _as_checkpoint(path)
+    folder = run / MODEL if run else path
+    if not (folder / "config.json").is_file():
+        raise ConfigError(f"{path}: neither a Hugging Face folder (no config.json) nor a run folder (no checkpoint)")
+    return folder
 
 
 def _as_checkpoint(path: Path) -> tuple[Path, int] | tuple[None, None]:
@@ -87,9 +96,14 @@ def import_hf(source: Path, run: Path) -> None:
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
     _copy_model(model.folder, unfinished / MODEL)
-    with _manager(unfinished) as manager:
-        manager.save(0, args=ocp.args.Composite(params=ocp.args.StandardSave(model.load())))
+    save_params(unfinished, 0, model.load())
     unfinished.rename(run)
+
+
+def save_params(run: Path, step: int, params: dict) -> None:
+    """Writes a checkpoint of weights alone, and waits for it."""
+    with _manager(run) as manager:
+        manager.save(step, args=ocp.args.Composite(params=ocp.args.StandardSave(params)))
 
 
 def export_hf(source: Path, target: Path, dtype: str) -> None:

@@ -28,6 +28,7 @@ def train(
     config: ConfigFile,
     overrides: Overrides = None,
     run: Annotated[Path, typer.Option(help="run folder; of several processes, one that all see")] = Path("runs/train"),
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="say what would run; open no device")] = False,
     distributed: Annotated[bool, typer.Option(help="this process is one of several that train together")] = False,
 ):
     """Trains; the same command continues a stopped run.
@@ -39,6 +40,12 @@ def train(
 
     with _clear_errors():
         resolved = settings.load(config, overrides or [])
+        if dry_run:
+            with _verifier(resolved) as verifier:
+                from lte_jax.dry_run import dry_run as say_what_would_run
+
+                say_what_would_run(resolved, verifier, print)
+            return
         _keep_programs(run / "cache")
         with _verifier(resolved) as verifier:
             from lte_jax.processes import is_first, join
@@ -102,35 +109,56 @@ def warmup(
 @app.command()
 def eval(
     model: Annotated[str, typer.Argument(help="Hugging Face folder, run folder or checkpoint")],
-    benchmarks: Annotated[Path, typer.Option(help="problem file; more may follow it")],
     more: Annotated[list[str] | None, typer.Argument(help="more problem files, and section.key=value")] = None,
+    benchmarks: Annotated[Path | None, typer.Option(help="problem file; more may follow it")] = None,
+    suite: Annotated[Path | None, typer.Option(help="YAML file of benchmarks and sampling")] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file for prompts and sampling")] = None,
-    output: Annotated[Path | None, typer.Option(help="JSONL file for one row per problem")] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="folder for samples, problems and summary; a stopped command continues it")
+    ] = None,
+    paper: Annotated[str, typer.Option(help="4b or 8b: the paper's rows for that model beside ours")] = "",
     as_json: Json = False,
 ):
-    """Prints Pass@1 and unbiased Pass@k for each file."""
+    """Pass@1 with its interval, unbiased Pass@k, majority vote and length for each benchmark."""
+    from lte_jax import config as settings
+
     with _clear_errors():
+        if (benchmarks is None) == (suite is None):
+            raise ValueError("wanted exactly one of --benchmarks FILE and --suite FILE")
         overrides = [word for word in more or [] if "=" in word]
         files = [str(benchmarks), *(word for word in more or [] if "=" not in word)]
-        resolved = _for_model(model, config, overrides, {"benchmarks": [{"path": path} for path in files]})
+        asked = settings.load_suite(suite) if suite else {"benchmarks": [{"path": path} for path in files]}
+        if suite and files[1:]:
+            raise ValueError(f"--suite names its files itself, got {files[1:]} as well")
+        from lte_jax.report.scorecard import scorecard, write_scorecard
+
+        scorecard(model, {}, paper)  # refuses an unknown table before anything is sampled
+        resolved = _for_model(model, config, overrides, asked)
         _keep_programs(Path.home() / ".cache/lte_jax")
         with _verifier(resolved) as verifier:
-            from lte_jax.evaluate import evaluate, open_benchmarks
-            from lte_jax.session import open_session
+            from lte_jax.report.live import Live
 
-            session = open_session(resolved, verifier, _to_stderr)
-            opened = open_benchmarks(session, _to_stderr)
-            session.engine.load(session.model.load())
-            metrics, rows = evaluate(session, opened)
+            live = Live(file=sys.stderr)
+            metrics, rows = _evaluated(resolved, verifier, live, output)
+            live.close()
         if output:
-            output.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-        if as_json:
-            print(json.dumps({"model": model, "benchmarks": metrics}))
-        else:
-            for name, values in metrics.items():
-                print(name)
-                for key, value in values.items():
-                    print(f"  {key:16} {value:.4f}" if isinstance(value, float) else f"  {key:16} {value}")
+            write_scorecard(output, model, metrics, rows, scorecard(model, metrics, paper))
+        print(json.dumps({"model": model, "benchmarks": metrics}) if as_json else scorecard(model, metrics, paper))
+
+
+@app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(help="evaluation: the folder of `lte eval --output`, a run, or a JSONL")],
+    second: Annotated[Path, typer.Argument(help="the one that is compared with it")],
+    as_json: Json = False,
+):
+    """Differences of two evaluations over their common problems, with intervals, and the problems that flipped."""
+    with _clear_errors():
+        from lte_jax.report.compare import compare as differences
+        from lte_jax.report.compare import comparison_text, read_problems
+
+        found = differences(read_problems(first), read_problems(second))
+        print(json.dumps(found) if as_json else comparison_text(str(first), str(second), found))
 
 
 @app.command()
@@ -152,10 +180,11 @@ def generate(
         resolved = _for_model(model, config, overrides, {})
         _keep_programs(Path.home() / ".cache/lte_jax")
         with _verifier(resolved) as verifier:
-            from lte_jax.generate import Output
+            from lte_jax.generate import SAMPLE_KEY, sample_settings
             from lte_jax.generate import generate as draw
             from lte_jax.host.problems import load_problems
             from lte_jax.records import Problem
+            from lte_jax.report.resumable import Resumable
             from lte_jax.session import open_session
 
             problems = load_problems(file, with_answers=False) if file else [Problem("prompt", prompt, "")]
@@ -165,7 +194,7 @@ def generate(
                 for row in draw(session, problems, n):
                     print(json.dumps(row, ensure_ascii=False) if file else row["response"], flush=True)
                 return
-            with Output(output, resolved, file, n) as written:
+            with Resumable(output, sample_settings(session, file, n), SAMPLE_KEY) as written:
                 _to_stderr(f"{output}: {len(written.done)} of {len(problems) * n} responses are there")
                 for row in draw(session, problems, n, written.done):
                     written.write(row)
@@ -263,6 +292,26 @@ def _keep_programs(folder: Path) -> None:
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(folder.absolute()))
 
 
+def _evaluated(config, verifier, live, output: Path | None) -> tuple[dict, list[dict]]:
+    """(metrics by benchmark, one row per problem) of the model that the config names."""
+    from lte_jax.evaluate import SAMPLE_KEY, NotStored, evaluate, open_benchmarks, sample_settings
+    from lte_jax.report.resumable import Resumable
+    from lte_jax.session import open_session
+
+    session = open_session(config, verifier, live.say)
+    opened = open_benchmarks(session, live.say)
+    session.engine.load(session.model.load())
+
+    def progress(n_done: int, n_total: int) -> None:
+        live.status(f"{n_done} of {n_total} responses")
+
+    if output is None:
+        return evaluate(session, opened, progress, NotStored())
+    with Resumable(output / "samples.jsonl", sample_settings(session, opened), SAMPLE_KEY) as store:
+        live.say(f"{output}: {len(store.done)} responses are there")
+        return evaluate(session, opened, progress, store)
+
+
 def _for_model(model: str, config: Path | None, overrides, evaluation: dict):
     """The config of an evaluation: a file's, else that of the run which the model is or is a checkpoint of, else the
     defaults."""
@@ -275,7 +324,8 @@ def _for_model(model: str, config: Path | None, overrides, evaluation: dict):
     base = settings.load(source) if source else settings.Config()
     _to_stderr(f"settings: {source or 'the defaults'}")
     values = base.model_dump()
-    values["model"]["path"] = model
+    if values["model"]["path"] != model:
+        values["model"] |= {"path": model, "revision": ""}  # the revision is the starting model's
     values["eval"] |= evaluation
     return settings.build(values, overrides or [], where=str(config or "command line"))
 

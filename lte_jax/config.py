@@ -24,7 +24,8 @@ def setting(default: Any, meaning: str, **limits: Any) -> Any:
 
 
 class ModelConfig(Section):
-    path: str = setting("", "folder of the starting model: a Hugging Face folder or a run folder")
+    path: str = setting("", "the starting model: a Hugging Face folder, a run folder, or a Hub id (with revision)")
+    revision: str = setting("", "commit of the Hub id, 40 hexadecimal digits; empty for a folder")
     compute_dtype: Literal["float32", "bfloat16"] = setting(
         "bfloat16",
         "type of matmul operands, sums in float32; norms, softmax, logits and master weights are float32 always",
@@ -74,16 +75,29 @@ class HintConfig(Section):
 
 
 class PromptConfig(Section):
-    template: Literal["plain", "chat"] = setting("plain", "plain text, or the tokenizer's chat template around it")
+    template: Literal["plain", "chat", "file"] = setting(
+        "plain", "plain text; the tokenizer's chat template around it; or the chat template in `file`"
+    )
+    file: str = setting("", "Jinja chat template that takes the place of the tokenizer's; with template: file")
     text: str = setting(
         "{problem}\n\nPlease reason step by step, and put your final answer within \\boxed{}.",
         "the plain prompt; {problem} is replaced",
     )
-    system: str = setting("", "system message of the chat template; empty: none")
+    system: str = setting("", "system message of a chat template; empty: none")
     enable_thinking: bool = setting(False, "passed to the chat template")
     budget: int = setting(1024, "longest plain prompt, tokens; a longer one is refused when problems load", ge=1)
     hinted_budget: int = setting(2048, "longest hinted prompt, tokens; answers are dropped from the end to fit", ge=1)
     hints: HintConfig = HintConfig()
+
+    @model_validator(mode="after")
+    def _template_agrees(self):
+        if (self.template == "file") != bool(self.file):
+            raise ValueError(
+                f"prompt.template = {self.template}, prompt.file = {self.file!r}: the file goes with `file`"
+            )
+        if self.template == "plain" and (self.system or self.enable_thinking):
+            raise ValueError("prompt.system and prompt.enable_thinking need prompt.template = chat or file, got plain")
+        return self
 
 
 class SampleConfig(Section):
@@ -94,9 +108,18 @@ class SampleConfig(Section):
     )
     top_k: int = setting(0, "most likely tokens kept; 0: all", ge=0)
     response_budget: int = setting(8192, "L: longest response, tokens, stop token included", ge=1)
+    stop_strings: tuple[str, ...] = setting(
+        (), "text that ends a response, in training, evaluation and generation; kept with the token that completes it"
+    )
     max_attempts: int = setting(
         10, "with advantage.zero_variance = resample: rounds of problems per step after which the run gives up", ge=1
     )
+
+    @model_validator(mode="after")
+    def _stop_strings_are_text(self):
+        if "" in self.stop_strings:
+            raise ValueError("sample.stop_strings: an empty string would end every response before it begins")
+        return self
 
 
 class OverlongConfig(Section):
@@ -277,10 +300,15 @@ class BenchmarkConfig(Section):
     name: str = setting("", "name in tables; empty: the file's stem")
     samples: int = setting(0, "responses per problem; 0: eval.samples", ge=0)
     k: tuple[int, ...] = setting((), "Pass@k for these k; empty: eval.k")
+    temperature: float | None = setting(None, "sampling temperature; null: eval.temperature", gt=0)
+    top_p: float | None = setting(None, "nucleus mass; null: eval.top_p", gt=0, le=1)
+    response_budget: int = setting(0, "longest response, tokens; 0: eval.response_budget", ge=0)
 
 
 class EvalConfig(Section):
-    benchmarks: tuple[BenchmarkConfig, ...] = setting((), "files evaluated during training")
+    """How benchmarks are evaluated, in training and by `lte eval`; a suite file holds this section by itself."""
+
+    benchmarks: tuple[BenchmarkConfig, ...] = setting((), "the suite: problem files, each with what it has of its own")
     every: int = setting(0, "steps between evaluations, the first before step 0, the last at the end; 0: never", ge=0)
     limit: int = setting(0, "problems per file, from the top; 0: all", ge=0)
     samples: int = setting(4, "responses per problem", ge=1)
@@ -289,9 +317,15 @@ class EvalConfig(Section):
     top_p: float = setting(1.0, "nucleus mass", gt=0, le=1)
     top_k: int = setting(0, "most likely tokens kept; 0: all", ge=0)
     response_budget: int = setting(0, "longest response, tokens; 0: as in training", ge=0)
+    keep_best: str = setting(
+        "",
+        "figure by which RUN/best keeps the best model: pass_at_1 (mean of benchmarks) or NAME/pass_at_1; empty: off",
+    )
 
     @model_validator(mode="after")
     def _k_within_samples(self):
+        if self.keep_best and not self.every:
+            raise ValueError(f"eval.keep_best = {self.keep_best} needs evaluations: wanted eval.every above 0")
         for entry in (self, *self.benchmarks):
             samples, ks = entry.samples or self.samples, entry.k or self.k
             if any(k < 1 or k > samples for k in ks):
@@ -338,6 +372,9 @@ class StudyConfig(Section):
     arms: dict[str, tuple[str, ...]] = setting({}, "name of an arm -> its overrides")
     seeds: tuple[int, ...] = setting((0, 1, 2), "RL seeds")
     task_seed: int = setting(0, "seed of the built-in task: facts, beliefs and splits")
+    bases: tuple[int | str, ...] = setting(
+        (), "task seeds, each with a base of its own, or models; empty: one base, model.path or that of task_seed"
+    )
     parallel: int = setting(2, "runs at once", ge=1)
 
 
@@ -390,6 +427,18 @@ class Config(Section):
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     """Reads one YAML file and applies `section.key=value` overrides. Raises ConfigError."""
+    return build(_read_yaml(path), overrides, where=str(path))
+
+
+def load_suite(path: str | Path) -> dict:
+    """The whole section `eval` that a suite file stands for, defaults filled in. Raises ConfigError."""
+    suite = build({"eval": _read_yaml(path)}, where=str(path)).eval
+    if not suite.benchmarks:
+        raise ConfigError(f"{path}: a suite lists benchmarks, each with the path of a problem file; got none")
+    return suite.model_dump()
+
+
+def _read_yaml(path: str | Path) -> dict:
     try:
         values = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
     except OSError as error:
@@ -398,7 +447,7 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         raise ConfigError(f"{path}: not YAML: {error}") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: a config is a mapping of sections, got {type(values).__name__}")
-    return build(values, overrides, where=str(path))
+    return values
 
 
 def build(values: dict, overrides: Sequence[str] = (), where: str = "config") -> Config:

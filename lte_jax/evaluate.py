@@ -1,120 +1,175 @@
-"""Pass@1 and unbiased Pass@k over problem files, with samples, temperature and top-p of their own."""
+"""Evaluation in training and by `lte eval`: samples of problem files, graded, one row per problem.
 
-import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+A response is stored as soon as it is drawn and graded once its problem has all of its samples, while the device draws
+on. Random keys depend on the place in the suite and in the file alone: every evaluation of every run draws alike.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Protocol
 
+from lte_jax.config import BenchmarkConfig, Config, ConfigError
+from lte_jax.host.problems import file_hash
 from lte_jax.processes import all_values, own_share
-from lte_jax.records import Origin, Problem, Prompt, Request, Rollout
+from lte_jax.records import Problem, Prompt, Request, Sampling
+from lte_jax.report.scores import majority_vote, summary
 from lte_jax.rollout import EVALUATE
 from lte_jax.session import Session, open_problems, with_prompts
+
+SAMPLE_KEY = ("benchmark", "id", "index")  # what tells the stored samples of an evaluation apart
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """A problem file, read and turned into prompts."""
+    """A problem file, read and turned into prompts, and how it is sampled. `place`: in the suite."""
 
     name: str
+    path: str
+    place: int
     problems: tuple[tuple[Problem, Prompt], ...]
     samples: int
     k: tuple[int, ...]
+    sampling: Sampling
+
+
+class Store(Protocol):
+    """Where samples are kept: those that are `done`, by SAMPLE_KEY, are not drawn again."""
+
+    done: dict[tuple, dict]
+
+    def write(self, row: dict) -> None: ...
+
+
+class NotStored:
+    """A store that keeps nothing."""
+
+    def __init__(self):
+        self.done: dict[tuple, dict] = {}
+
+    def write(self, row: dict) -> None:
+        pass
 
 
 def open_benchmarks(session: Session, say: Callable[[str], None] = print) -> list[Benchmark]:
-    """The files of `eval.benchmarks`, cut to `eval.limit` problems."""
-    config, benchmarks = session.config.eval, []
-    for entry in config.benchmarks:
-        problems = tuple(
-            with_prompts(session, open_problems(entry.path, session.verifier, say)[: config.limit or None])
-        )
-        name = entry.name or Path(entry.path).stem
-        benchmarks.append(Benchmark(name, problems, entry.samples or config.samples, entry.k or config.k))
+    """The files of `eval.benchmarks`, cut to `eval.limit` problems. Raises ConfigError where two names are the same."""
+    ours, benchmarks = session.config.eval, []
+    for place, entry in enumerate(ours.benchmarks):
+        problems = open_problems(entry.path, session.verifier, say)[: ours.limit or None]
+        name, samples, k = entry.name or Path(entry.path).stem, entry.samples or ours.samples, entry.k or ours.k
+        prompted = tuple(with_prompts(session, problems))
+        sampling = _sampling(session.config, entry)
+        benchmarks.append(Benchmark(name, entry.path, place, prompted, samples, k, sampling))
     names = [benchmark.name for benchmark in benchmarks]
     if len(set(names)) < len(names):
-        raise ValueError(f"eval.benchmarks: names must differ, got {names}; set `name`")
+        raise ConfigError(f"eval.benchmarks: names must differ, got {names}; set `name`")
     return benchmarks
+
+
+def _sampling(config: Config, entry: BenchmarkConfig) -> Sampling:
+    ours = config.eval
+    return Sampling(
+        temperature=ours.temperature if entry.temperature is None else entry.temperature,
+        top_p=ours.top_p if entry.top_p is None else entry.top_p,
+        top_k=ours.top_k,
+        response_budget=entry.response_budget or ours.response_budget or config.sample.response_budget,
+    )
+
+
+def sample_settings(session: Session, benchmarks: Sequence[Benchmark]) -> dict:
+    """What decides which responses are drawn; layout, mesh, and how many of them do not."""
+    config = session.config
+    prompt = config.prompt.model_dump(mode="json", exclude={"hints", "hinted_budget"})
+    return {
+        "model": str(session.model.source),
+        "model.compute_dtype": config.model.compute_dtype,
+        **{f"prompt.{key}": value for key, value in prompt.items()},
+        **{f"benchmark {b.name}": [file_hash(b.path), b.place, asdict(b.sampling)] for b in benchmarks},
+    }
 
 
 def evaluate(
     session: Session,
     benchmarks: Sequence[Benchmark],
     progress: Callable[[int, int], None] = lambda n_done, n_total: None,
+    store: Store | None = None,
 ) -> tuple[dict[str, dict[str, float]], list[dict]]:
-    """(metrics by benchmark, one row per problem). The engine must hold the weights.
-
-    The random keys depend on the place in the file alone, neither on the step nor on the run's seed: every evaluation
-    of every run draws alike.
-    """
+    """(metrics by benchmark, one row per problem). The engine must hold the weights."""
+    store = store or NotStored()
     metrics: dict[str, dict[str, float]] = {}
     rows: list[dict] = []
     n_total = sum(len(benchmark.problems) * benchmark.samples for benchmark in benchmarks)
-    n_done = 0
-    for place, benchmark in enumerate(benchmarks):
-        found = _rows(session, benchmark, place, lambda n: progress(n_done + n, n_total))
-        n_done += len(benchmark.problems) * benchmark.samples
+    n_before = 0
+    for benchmark in benchmarks:
+        found = _rows(session, benchmark, store, lambda n: progress(n_before + n, n_total))
+        n_before += len(benchmark.problems) * benchmark.samples
         metrics[benchmark.name] = summary(found, benchmark.k)
         rows += found
     return metrics, rows
 
 
-def _rows(session: Session, benchmark: Benchmark, stream: int, drawn: Callable[[int], None]) -> list[dict]:
-    """One row per problem, in order; each process draws and grades its share of the problems."""
-    samples, own = benchmark.samples, own_share(range(len(benchmark.problems)))
-    owners = [(i, j) for i in own for j in range(samples)]
-    requests = [Request(benchmark.problems[i][1], (0, EVALUATE, 0, i, stream, j)) for i, j in owners]
-    responses = {}
-    for place, response in session.engine.generate(requests, session.evaluation_sampling()):
-        responses[place] = response
-        drawn(len(responses))
-    rollouts = [
-        session.judge.rollout(responses[place], benchmark.problems[i][1], Origin.PLAIN, 0, j)
-        for place, (i, j) in enumerate(owners)
-    ]
-    graded = session.judge.grade([benchmark.problems[i][0] for i, _ in owners], rollouts)
-    rows = {
-        i: _row(benchmark, benchmark.problems[i][0], graded[n * samples : (n + 1) * samples]) for n, i in enumerate(own)
-    }
-    found = [(int(i), row) for part in all_values(rows) for i, row in part.items()]
-    return [row for _, row in sorted(found, key=lambda pair: pair[0])]
+def _rows(session: Session, benchmark: Benchmark, store: Store, drawn: Callable[[int], None]) -> list[dict]:
+    """One row per problem, in the file's order. Each process draws and grades its share of the problems; verdicts are
+    taken in a thread while the device draws."""
+    share = own_share(range(len(benchmark.problems)))
+    of_problem: dict[int, list[dict]] = {}
+    verdicts = {}
+    grader = ThreadPoolExecutor(1, "evaluation")
+    try:
+        for n_drawn, (i, sample) in enumerate(_samples(session, benchmark, share, store), start=1):
+            own = of_problem.setdefault(i, [])
+            own.append(sample)
+            if len(own) == benchmark.samples:
+                own.sort(key=lambda sample: sample["index"])
+                verdicts[i] = grader.submit(_problem_row, session, benchmark, benchmark.problems[i][0], own)
+            drawn(n_drawn)
+        rows = {i: verdicts[i].result() for i in share}
+    finally:
+        grader.shutdown(wait=False, cancel_futures=True)
+    of_all = {int(i): row for part in all_values(rows) for i, row in part.items()}
+    return [of_all[i] for i in range(len(benchmark.problems))]
 
 
-def _row(benchmark: Benchmark, problem: Problem, rollouts: Sequence[Rollout]) -> dict:
+def _samples(session: Session, benchmark: Benchmark, share: Sequence[int], store: Store) -> Iterator[tuple[int, dict]]:
+    """(place of the problem, sample) of this process's share: first what is stored, then the others as they finish."""
+    missing = []
+    for i in share:
+        for j in range(benchmark.samples):
+            stored = store.done.get((benchmark.name, benchmark.problems[i][0].id, j))
+            if stored is None:
+                missing.append((i, j))
+            else:
+                yield i, stored
+    requests = [Request(benchmark.problems[i][1], (0, EVALUATE, 0, i, benchmark.place, j)) for i, j in missing]
+    for which, response in session.engine.generate(requests, benchmark.sampling):
+        i, j = missing[which]
+        sample = {
+            "benchmark": benchmark.name,
+            "id": benchmark.problems[i][0].id,
+            "index": j,
+            "response": session.tokenizer.decode(response.tokens.tolist()),
+            "tokens": len(response.tokens),
+            "truncated": response.truncated,
+        }
+        store.write(sample)
+        yield i, sample
+
+
+def _problem_row(session: Session, benchmark: Benchmark, problem: Problem, samples: Sequence[dict]) -> dict:
+    verdicts = session.verifier.grade_problems([(problem, s["response"], s["truncated"]) for s in samples])
+    answers, correct = [verdict.extracted for verdict in verdicts], [verdict.correct for verdict in verdicts]
     return {
         "benchmark": benchmark.name,
         "id": problem.id,
         "answer": problem.answer,
-        "n_samples": benchmark.samples,
-        "n_correct": sum(r.correct for r in rollouts),
-        "n_truncated": sum(r.truncated for r in rollouts),
-        "n_undecided": sum(not r.decided for r in rollouts),
-        "n_tokens": sum(len(r.tokens) for r in rollouts),
-        "extracted": [r.verdict.extracted for r in rollouts],
-        "correct": [r.correct for r in rollouts],
-        "responses": [r.text for r in rollouts],
+        "n_samples": len(samples),
+        "n_correct": sum(correct),
+        "n_truncated": sum(sample["truncated"] for sample in samples),
+        "n_undecided": sum(not verdict.decided for verdict in verdicts),
+        "n_tokens": sum(sample["tokens"] for sample in samples),
+        "majority": majority_vote(answers, correct, session.verifier.same_answer),
+        "extracted": answers,
+        "correct": correct,
+        "responses": [sample["response"] for sample in samples],
     }
-
-
-def summary(rows: Sequence[dict], ks: Sequence[int]) -> dict[str, float]:
-    """Means over problems. A response without a verdict counts as wrong, and is counted."""
-    n_samples = sum(row["n_samples"] for row in rows)
-    return {
-        "n_problems": len(rows),
-        "n_samples": rows[0]["n_samples"],
-        "pass_at_1": _mean(pass_at_k(row["n_samples"], row["n_correct"], 1) for row in rows),
-        **{f"pass_at_{k}": _mean(pass_at_k(row["n_samples"], row["n_correct"], k) for row in rows) for k in ks},
-        "none_pass_frac": _mean(row["n_correct"] == 0 for row in rows),
-        "truncated_frac": sum(row["n_truncated"] for row in rows) / n_samples,
-        "length_mean": sum(row["n_tokens"] for row in rows) / n_samples,
-        "n_undecided": sum(row["n_undecided"] for row in rows),
-    }
-
-
-def pass_at_k(n: int, c: int, k: int) -> float:
-    """1 - C(n - c, k) / C(n, k): unbiased from n samples of which c are correct (arXiv 2107.03374)."""
-    return 1.0 - math.comb(n - c, k) / math.comb(n, k)
-
-
-def _mean(values) -> float:
-    values = list(values)
-    return sum(values) / len(values)

@@ -4,15 +4,15 @@ Random keys depend on the seed and the place in the file alone, so a stopped com
 on a CPU with the same responses, in bfloat16 up to the rounding that goes with another layout.
 """
 
-import json
 from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 
-from lte_jax.config import Config, ConfigError
 from lte_jax.host.problems import file_hash
 from lte_jax.records import Problem, Request
 from lte_jax.rollout import GENERATE
 from lte_jax.session import Session, with_prompts
+
+SAMPLE_KEY = ("id", "index")  # what tells stored responses apart
 
 
 def generate(
@@ -38,48 +38,13 @@ def generate(
         }
 
 
-class Output:
-    """A JSONL file of responses. A line that a kill left half-written is cut; what is whole is in `done`.
-
-    Beside it, FILE.settings.json says what the responses were drawn with. Raises ConfigError where that has changed.
-    """
-
-    def __init__(self, path: Path, config: Config, source: Path, n: int):
-        self.path = path
-        settings = _settings(config, source, n)
-        beside = path.with_name(path.name + ".settings.json")
-        if path.exists() and not beside.exists():
-            raise ConfigError(f"{path}: there is such a file, and no {beside.name} that says how it was made")
-        if path.exists():
-            before = json.loads(beside.read_text(encoding="utf-8"))
-            changed = [key for key in settings if settings[key] != before.get(key)]
-            if changed:
-                raise ConfigError(f"{path}: begun with other settings: {', '.join(changed)}; choose another file")
-            whole = [line for line in path.read_bytes().split(b"\n") if line.endswith(b"}")]
-            path.write_bytes(b"".join(line + b"\n" for line in whole))
-            self.done = {(row["id"], row["index"]) for row in map(json.loads, whole)}
-        else:
-            beside.write_text(json.dumps(settings, indent=1), encoding="utf-8")
-            self.done = set()
-        self._file = path.open("a", encoding="utf-8")
-
-    def __enter__(self) -> "Output":
-        return self
-
-    def __exit__(self, *_) -> None:
-        self._file.close()
-
-    def write(self, row: dict) -> None:
-        self._file.write(json.dumps(row, ensure_ascii=False) + "\n")
-        self._file.flush()
-
-
-def _settings(config: Config, source: Path, n: int) -> dict:
+def sample_settings(session: Session, source: Path, n: int) -> dict:
     """What decides which responses are drawn, and how many; layout and mesh do not."""
+    config = session.config
     values = config.model_dump(mode="json")
     return {
         "file": file_hash(source),
-        "model.path": config.model.path,
+        "model": str(session.model.source),
         "model.compute_dtype": config.model.compute_dtype,
         "seed": config.seed,
         "n": n,

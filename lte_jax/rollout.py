@@ -32,7 +32,7 @@ from lte_jax.records import (
     Sampling,
     Verdict,
 )
-from lte_jax.slots import Sampler, Slots
+from lte_jax.slots import Cut, Sampler, Slots
 
 # Streams of random keys that never meet.
 TRAIN, EVALUATE, GENERATE = 0, 1, 2
@@ -80,13 +80,22 @@ class Round:
 
 
 class Engine:
-    """Draws responses with one model. `max_prompt`: longest prompt that will be asked for, tokens.
+    """Draws responses with one model. `max_prompt`: longest prompt that will be asked for, tokens. `cut`: see Sampler.
 
     Of several processes, each draws on its own devices of the mesh, without lockstep; only `load` is called by all.
     """
 
-    def __init__(self, arch: Architecture, model: ModelConfig, config: EngineConfig, mesh: Mesh, stop_ids, max_prompt):
-        self.mesh = mesh
+    def __init__(
+        self,
+        arch: Architecture,
+        model: ModelConfig,
+        config: EngineConfig,
+        mesh: Mesh,
+        stop_ids: Sequence[int],
+        max_prompt: int,
+        cut: Cut | None = None,
+    ):
+        self.mesh, self.cut = mesh, cut
         self.spec = sampler.SamplerSpec(arch, model.compute_dtype, model.attention, own_mesh(mesh))
         self.config, self.max_prompt = config, max_prompt
         self.stop_ids = np.array(sorted(stop_ids), np.int32)
@@ -121,7 +130,7 @@ class Engine:
         if self.weights is None:
             raise RuntimeError("the engine samples before Engine.load: there are no weights to sample from")
         shards = n_batch_shards(self.spec.mesh)
-        made = Sampler(self.weights, self.spec, self.config, self.stop_ids, shards, self.max_prompt)
+        made = Sampler(self.weights, self.spec, self.config, self.stop_ids, shards, self.max_prompt, self.cut)
         with DeviceClock(self.meter) as clock:
             yield Slots(made, sampling, expecting, clock, self.meter)
 

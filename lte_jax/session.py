@@ -7,12 +7,14 @@ from pathlib import Path
 from jax.sharding import Mesh
 
 from lte_jax.checkpoint import Model, open_model
-from lte_jax.config import Config, ConfigError
+from lte_jax.config import Config, ConfigError, PromptConfig
 from lte_jax.device.mesh import make_mesh
 from lte_jax.host.problems import ProblemError, load_problems
 from lte_jax.host.prompts import PromptBuilder
+from lte_jax.host.stops import StopStrings
 from lte_jax.host.tokenizer import Tokenizer, open_tokenizer
 from lte_jax.host.verify import Verifier
+from lte_jax.hub import model_path
 from lte_jax.records import Problem, Prompt, Sampling
 from lte_jax.rollout import Engine, Judge, device_kind
 
@@ -34,19 +36,13 @@ class Session:
         sample = self.config.sample
         return Sampling(sample.temperature, sample.top_p, sample.top_k, sample.response_budget)
 
-    def evaluation_sampling(self) -> Sampling:
-        ours = self.config.eval
-        budget = ours.response_budget or self.config.sample.response_budget
-        return Sampling(ours.temperature, ours.top_p, ours.top_k, budget)
-
 
 def open_session(config: Config, verifier: Verifier, say: Callable[[str], None] = print) -> Session:
     """Opens `model.path` on the mesh. Says what stops a response, since a wrong stop id is the field's quietest bug."""
-    if not config.model.path:
-        raise ConfigError("model.path is empty: wanted a Hugging Face folder or a run folder (model.path=FOLDER)")
+    folder = model_path(config.model, say=say)
     mesh = make_mesh(config.mesh)
-    model = open_model(config.model.path, mesh)
-    tokenizer = open_tokenizer(model.folder)
+    model = open_model(folder, mesh)
+    tokenizer = open_tokenizer(model.folder, chat_template(config.prompt))
     if tokenizer.vocab_size > model.arch.vocab_size:
         raise ConfigError(
             f"{model.folder}: the tokenizer has {tokenizer.vocab_size} tokens, the model only {model.arch.vocab_size}"
@@ -56,9 +52,21 @@ def open_session(config: Config, verifier: Verifier, say: Callable[[str], None] 
     say(f"model: {config.model.path}, {model.arch.n_layers} layers, vocabulary {model.arch.vocab_size}")
     say(f"stop ids: {', '.join(f'{i} {tokenizer.spelling(i)!r}' for i in stop_ids)}")
     longest = max(config.prompt.budget, config.prompt.hinted_budget)
-    engine = Engine(model.arch, config.model, config.engine, mesh, stop_ids, longest)
+    strings = config.sample.stop_strings
+    cut = StopStrings(strings, tokenizer.decode).cut if strings else None
+    engine = Engine(model.arch, config.model, config.engine, mesh, stop_ids, longest, cut)
     judge = Judge(tokenizer.decode, verifier.grade_problems)
     return Session(config, mesh, model, tokenizer, PromptBuilder(config.prompt, tokenizer), engine, judge, verifier)
+
+
+def chat_template(prompt: PromptConfig) -> str | None:
+    """The text of `prompt.file`; None: the tokenizer's own template, or none."""
+    if prompt.template != "file":
+        return None
+    try:
+        return Path(prompt.file).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"prompt.file = {prompt.file}: cannot read the template: {error}") from None
 
 
 def open_problems(path: str | Path, verifier: Verifier, say: Callable[[str], None] = print) -> list[Problem]:

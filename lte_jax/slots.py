@@ -7,7 +7,7 @@ rows move to fewer slots when few are left, and to more columns as they grow.
 
 import time
 from collections import Counter, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,6 +20,7 @@ from lte_jax.meter import DeviceClock, Meter
 from lte_jax.records import Request, Response, Sampling
 
 KEY_ROUND = 4  # place of the round in a request's key
+Cut = Callable[[Sequence[int], int], int | None]  # (tokens drawn, how many were looked at before) -> tokens kept
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Sampler:
     stop_ids: np.ndarray
     shards: int  # devices over which rows are split
     max_prompt: int  # tokens
+    cut: Cut | None = None  # finds text that ends a response; None: only stop tokens do
 
 
 @dataclass
@@ -235,21 +237,34 @@ class Slots:
         drawn = fetch(chunk.drawn)
         self.n_turns += 1
         self._count(chunk, drawn)
-        finished = []
+        finished, ended = [], []
         for slot, row in chunk.rows.items():
-            if row.slot is None:  # it finished in the chunk before, which had not been harvested at this one's launch
-                continue
             n = int(drawn.n_B[slot])
+            if row.slot is None:  # it finished in the chunk before, which had not been harvested at this one's launch
+                self._meter.count("cut_tokens", n)
+                continue
             row.chunks.append([a[slot, :n] for a in (drawn.token_BC, drawn.behaviour_logp_BC, drawn.sampled_logp_BC)])
             row.n_drawn += n
-            if drawn.active_B[slot]:
+            n_kept = self._made.cut(_joined(row)[0], row.n_drawn - n) if self._made.cut else None
+            if drawn.active_B[slot] and n_kept is None:
                 continue
+            if drawn.active_B[slot]:
+                ended.append(row.slot)
             del self._live[row.slot]
             self._leave(row, time.perf_counter())
-            tokens, behaviour_logp, sampled_logp = map(np.concatenate, zip(*row.chunks, strict=True))
-            truncated = int(tokens[-1]) not in self._made.stop_ids
-            finished.append((row.ticket, Response(tokens, behaviour_logp, sampled_logp, truncated)))
+            finished.append((row.ticket, self._response(row, n_kept)))
+        if ended:
+            slot_M = np.full(self._shape()[0], self._shape()[0], np.int32)
+            slot_M[: len(ended)] = ended
+            self._state = sampler.end_rows(self._state, slot_M, self._made.spec)
         return finished
+
+    def _response(self, row: _Live, n_kept: int | None) -> Response:
+        """What was drawn, up to `n_kept` where text has ended it; what was drawn behind is thrown away and counted."""
+        tokens, behaviour_logp, sampled_logp = (values[:n_kept] for values in _joined(row))
+        self._meter.count("cut_tokens", row.n_drawn - len(tokens))
+        truncated = n_kept is None and int(tokens[-1]) not in self._made.stop_ids
+        return Response(tokens, behaviour_logp, sampled_logp, truncated)
 
     def _leave(self, row: _Live, now: float) -> None:
         """The row gives up its slot; the timeline shows how long it had it."""
@@ -268,3 +283,8 @@ class Slots:
             self._meter.count("tail_slot_steps", n_steps * chunk.n_slots)
         if later and len(later) < len(chunk.rows):
             self._meter.count("shadow_tokens", int(drawn.n_B[later].sum()))
+
+
+def _joined(row: _Live) -> list[np.ndarray]:
+    """Tokens, behaviour_logp and sampled_logp of all chunks so far."""
+    return [np.concatenate(parts) for parts in zip(*row.chunks, strict=True)]

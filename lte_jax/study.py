@@ -1,4 +1,4 @@
-"""A study: strategies on several seeds from one base, then tables, a picture, one rescue and summary.json.
+"""A study: strategies on several seeds, from one base or from each of several; tables, pictures, one rescue.
 
 Each run is a process of its own, `lte train` on a config that lies in the study's folder: a study that was stopped
 continues its unfinished runs and skips the others. This process stays free of jax, so that it holds no device.
@@ -19,7 +19,7 @@ from lte_jax.config import Config, ConfigError, build, dump, fields, load
 from lte_jax.jobs import Job, run_jobs
 from lte_jax.report.files import whole_lines
 from lte_jax.report.live import Live, Pace
-from lte_jax.report.results import n_cores, write_results
+from lte_jax.report.results import n_cores, write_bases, write_results
 from lte_jax.report.runs import last_evaluation, read_evaluations
 
 BASE, DATA = "base", "data"  # folders that warmup.make_base writes
@@ -35,6 +35,8 @@ def run_study(config: Config, folder: Path, live: Live) -> dict:
     Raises ConfigError for settings that cannot be compared or that differ from an earlier start, and JobError where the
     warm-up or a run failed.
     """
+    if config.study.bases:
+        return _run_bases(config, folder, live)
     check_comparable(config)
     folder.mkdir(parents=True, exist_ok=True)
     runs = write_configs(config, folder)
@@ -45,6 +47,33 @@ def run_study(config: Config, folder: Path, live: Live) -> dict:
         train_runs(config, folder, runs, live)
     hinted = [arm for arm in config.study.arms if _hints(arm_config(config, arm, 0, folder))]
     return write_results(config, folder, runs, hinted, _seconds(folder), live.say)
+
+
+def _run_bases(config: Config, folder: Path, live: Live) -> dict:
+    """A study of each base in a folder of its own, all checked before the first runs; then what they say together."""
+    bases = base_configs(config)
+    for own in bases.values():
+        check_comparable(own)
+    summaries = {}
+    for name, own in bases.items():
+        live.say(f"base {name}, {len(summaries) + 1} of {len(bases)}")
+        summaries[name] = run_study(own, folder / name, live)
+    return write_bases(config, folder, summaries, live.say)
+
+
+def base_configs(config: Config) -> dict[str, Config]:
+    """{name: the study of one base}: a task seed N is called taskN, a model by the last part of its path."""
+    found: dict[str, Config] = {}
+    for base in config.study.bases:
+        name = f"task{base}" if isinstance(base, int) else Path(base).name
+        if name in found:
+            raise ConfigError(f"study.bases: wanted different bases, got {name} twice")
+        is_task = isinstance(base, int)
+        values = config.model_dump(mode="json")
+        values["model"]["path"] = "" if is_task else base
+        values["study"] |= {"bases": (), "task_seed": base if is_task else config.study.task_seed}
+        found[name] = build(values, where=f"study.bases: {base}")
+    return found
 
 
 def check_comparable(config: Config) -> None:

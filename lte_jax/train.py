@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lte_jax.best import BEST, check_measure, keep_if_best
 from lte_jax.boundary import Packed, fetch, fetch_rows, pack, tally_metrics
 from lte_jax.checkpoint import RunFolder
 from lte_jax.config import Config, ConfigError
@@ -58,6 +59,8 @@ def train(config: Config, run: str | Path, verifier: Verifier, live: Live) -> di
     if config.explore.strategy == "lte":
         check_hints(session, [problem for problem, _ in problems])
     benchmarks = open_benchmarks(session, live.say) if config.eval.every else []
+    if config.eval.keep_best:
+        check_measure(config.eval.keep_best, benchmarks)
     with RunFolder(run, config, file_hash(config.data.train)) as folder:
         for path in folder.incomplete:
             live.warn(f"{path}: a checkpoint that is not whole was set aside")
@@ -220,6 +223,9 @@ class _Trainer:
         self.session.engine.meter.take()
         self.files.write_evaluation(self.step, [{"step": self.step, "metrics": metrics}, *rows])
         self.live.evaluation(self.step, metrics)
+        wanted = self.config.eval.keep_best
+        if wanted and keep_if_best(self.folder.path, self.step, self.state.params, wanted, metrics):
+            self.live.say(f"the best so far by {wanted}: {self.folder.path / BEST}")
         return metrics
 
     def _checkpoint(self) -> None:
@@ -244,6 +250,7 @@ def _times(
         "sample/slot_steps": counts["slot_steps"],
         "sample/slot_use_frac": counts["tokens"] / counts["slot_steps"],
         "sample/tail_frac": counts.get("tail_slot_steps", 0) / counts["slot_steps"],
+        "sample/cut_tokens": counts.get("cut_tokens", 0),
         "sample/shadow_tokens": counts.get("shadow_tokens", 0),
         "speed/sample_tokens_per_s": counts["tokens"] / sample_s,
         "speed/update_tokens_per_s": trained_tokens / seconds["update"],

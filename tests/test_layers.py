@@ -40,6 +40,9 @@ ALLOWED = {
 # module -> what it may not import; everything else is free to it
 FORBIDDEN = {
     "checkpoint": ("train", "study", "cli"),
+    "best": ("train", "study", "cli"),
+    "dry_run": ("train", "study", "cli"),
+    "hub": ("checkpoint", "session", "train", "study", "cli"),
     "session": ("evaluate", "generate", "train", "warmup", "study", "cli"),
     "evaluate": ("train", "study", "cli"),
     "generate": ("train", "study", "cli"),

@@ -85,3 +85,8 @@ def test_config_prints_every_setting_with_its_meaning():
     shown = lte("config", QUICKSTART, "optim.lr=0.5").stdout
     assert "optim.lr = 0.5\n    peak learning rate" in shown
     assert 'explore.answer_domain = ["0", "1"' in shown
+
+
+def test_a_hub_id_without_a_revision_and_without_a_network(base, tmp_path):
+    said = refused("train", QUICKSTART, base[1], "model.path=Qwen/Qwen3-4B-Base", "--run", tmp_path / "run")
+    assert "wanted model.revision = a commit of 40 hexadecimal digits, got none. The Hub could not be asked" in said

@@ -66,12 +66,12 @@ def test_real_problems_run_from_import_to_export(qwen3, tmp_path):
     groups = list(read_rollouts(run))
     assert len(groups) == 8 and all(group["problem"] in group["prompt"] for group in groups)
 
-    output = tmp_path / "rows.jsonl"
+    output = tmp_path / "evaluation"
     small = ["sample.response_budget=8", "eval.samples=2", "eval.k=[2]", "engine.slots=8"]
     done = lte("eval", run, *small, "--benchmarks", held_out, train, "--json", "--output", output)
     found = json.loads(done.stdout)["benchmarks"]  # one object and nothing else
     assert {name: values["n_problems"] for name, values in found.items()} == {"math500": 4, "train_sample": n_train}
-    assert len(output.read_text().split("\n")) == 4 + n_train + 1
+    assert len((output / "problems.jsonl").read_text().split("\n")) == 4 + n_train + 1
     assert 0 <= found["math500"]["pass_at_1"] <= found["math500"]["pass_at_2"] <= 1
 
     lte("export-hf", run, exported, "--dtype", "float32")

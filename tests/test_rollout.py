@@ -16,6 +16,7 @@ import tiny
 
 from lte_jax.config import EngineConfig, ModelConfig
 from lte_jax.device.mesh import own_mesh
+from lte_jax.host.stops import StopStrings
 from lte_jax.records import (
     Attempt,
     FailureMode,
@@ -38,7 +39,7 @@ SAMPLING = Sampling(1.7, 1.0, 0, 40)
 G = 3
 
 
-def engine(**layout) -> Engine:
+def engine(cut=None, **layout) -> Engine:
     made = Engine(
         tiny.ARCH,
         ModelConfig(compute_dtype="float32", attention="xla"),
@@ -46,6 +47,7 @@ def engine(**layout) -> Engine:
         tiny.mesh(),
         STOP_IDS,
         max_prompt=9,
+        cut=cut,
     )
     made.load(tiny.params())
     return made
@@ -134,6 +136,34 @@ def test_a_collected_rollout_equals_the_same_request_drawn_alone():
     ((_, response),) = engine().generate(alone, SAMPLING)
     np.testing.assert_array_equal(response.tokens, rollout.tokens)
     assert response.truncated == rollout.truncated
+
+
+def without_stop(ids) -> str:
+    """As a tokenizer decodes: a stop token spells nothing."""
+    return spell([i for i in ids if i not in STOP_IDS])
+
+
+@pytest.mark.parametrize("settings", [{}, dict(slots=64, chunk=40)], ids=str)
+def test_a_stop_string_keeps_a_prefix_of_what_is_drawn_without_it(settings):
+    """Whole tokens, up to the one that completes the string, with the log-probs that they were drawn with."""
+    strings = ("1 2", "44")
+    cutting = engine(cut=StopStrings(strings, without_stop).cut, **settings)
+    requests = [Request(text, (7, TRAIN, 0, n, 0, 0)) for n, (_, text) in enumerate(PROBLEMS * 4)]
+    cut, whole = dict(cutting.generate(requests, SAMPLING)), dict(engine().generate(requests, SAMPLING))
+    n_cut = 0
+    for place, response in whole.items():
+        texts = [without_stop(response.tokens[:end]) for end in range(1, len(response.tokens) + 1)]
+        end = next((end for end, text in enumerate(texts, 1) if any(s in text for s in strings)), None)
+        np.testing.assert_array_equal(cut[place].tokens, response.tokens[:end])
+        for name in ("behaviour_logp", "sampled_logp"):
+            np.testing.assert_allclose(getattr(cut[place], name), getattr(response, name)[:end], atol=1e-5)
+        assert cut[place].truncated == (response.truncated and end is None)
+        n_cut += end is not None
+    assert 4 < n_cut < len(requests)
+    _, counts, _ = cutting.meter.take()
+    n_kept = sum(len(response.tokens) for response in cut.values())
+    assert counts["tokens"] == n_kept + counts["cut_tokens"] and counts["cut_tokens"] > 0
+    assert counts["cut_tokens"] < 2 * n_cut * (LAYOUT | settings)["chunk"]  # the chunk of the cut and the one in flight
 
 
 def test_the_second_round_starts_while_the_first_is_still_being_drawn():

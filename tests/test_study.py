@@ -35,7 +35,7 @@ def finished_study(folder: Path, settings) -> None:
         return {"heldout": files.evaluation(value, 0.9 - value), "heldout_facts": files.evaluation(0.1, 0.9)}
 
     files.write_study(folder, settings, lambda arm, seed, step: files.metrics_row(step), found)
-    (folder / "base").mkdir()
+    (folder / "base").mkdir(parents=True)
     (folder / "base" / "config.json").write_text("{}")
 
 
@@ -114,6 +114,34 @@ def test_a_finished_study_runs_nothing_and_writes_everything(tmp_path):
     assert "| lte   |" in table and "from one base" in table and rescue.startswith("No rescue to show")
     assert table.splitlines()[0] in said.getvalue() and rescue.strip() in said.getvalue()
     assert (tmp_path / "curves.png").stat().st_size > 1000
+
+
+def test_a_study_of_several_bases_is_one_of_each_and_then_of_all(tmp_path):
+    settings = files.config()
+    several = settings.model_copy(update={"study": settings.study.model_copy(update={"bases": (3, 5)})})
+    for name in ("task3", "task5"):
+        own = study.base_configs(several)[name]
+        assert (own.study.task_seed, own.study.bases, own.model.path) == (int(name[-1]), (), "")
+        finished_study(tmp_path / name, own)
+    out, said = live()
+    summary = run_study(several, tmp_path, out)
+    assert summary["paired"]["grpo"]["lte"]["end"]["pass_at_1"]["bases"].keys() == {"task3", "task5"}
+    assert "base task5, 2 of 2" in said.getvalue() and "Its unit is the base" in (tmp_path / "table.md").read_text()
+    for name in ("summary.json", "differences.png", "task3/table.md", "task5/curves.png"):
+        assert (tmp_path / name).stat().st_size > 100
+
+
+def test_bases_may_be_models_and_must_differ():
+    own = {"data": {"train": "t.jsonl"}, "eval": {"benchmarks": [{"path": "b.jsonl"}]}}
+    settings = files.config(**own)
+
+    def with_bases(*bases):
+        return settings.model_copy(update={"study": settings.study.model_copy(update={"bases": bases})})
+
+    found = study.base_configs(with_bases("models/a", "models/b"))
+    assert [(name, c.model.path) for name, c in found.items()] == [("a", "models/a"), ("b", "models/b")]
+    with pytest.raises(ConfigError, match="wanted different bases, got a twice"):
+        study.base_configs(with_bases("x/a", "y/a"))
 
 
 def test_only_unfinished_runs_are_started(tmp_path, monkeypatch):

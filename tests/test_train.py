@@ -215,6 +215,24 @@ def test_a_checkpoint_is_a_model_with_its_runs_settings_and_an_incomplete_one_is
     assert beyond.returncode == 2 and "is at step 4 already, beyond steps = 3" in beyond.stderr
 
 
+@pytest.mark.slow
+def test_stop_strings_end_responses_in_training_and_the_best_model_is_kept(base, tmp_path):
+    run = tmp_path / "run"
+    held_out = base[1].removeprefix("data.train=").replace("train.jsonl", "heldout.jsonl")
+    given = [f"eval.benchmarks=[{{path: {held_out}}}]", "eval.every=1", "eval.limit=4", "eval.keep_best=pass_at_1"]
+    stop = "sample.stop_strings=[';']"  # behind the first step of a solution
+    said = lte(*small_run(base, run, "steps=2", *given, stop)).stdout
+    assert f"the best so far by pass_at_1: {run}/best" in said
+    rows = [row for group in read_rollouts(run) for row in group["rollouts"]]
+    cut = [row for row in rows if ";" in row["response"]]
+    assert cut and all(row["response"].endswith(";") and not row["truncated"] for row in cut)
+    assert sum(row["sample/cut_tokens"] for row in read_metrics(run)) > 0
+    done = lte("eval", run / "best", "eval.limit=4", "--benchmarks", held_out, "--json")
+    assert f"settings: {run}/best/config.yaml" in done.stderr
+    score = json.loads((run / "best/score.json").read_text())
+    assert json.loads(done.stdout)["benchmarks"]["heldout"]["pass_at_1"] == score["value"]
+
+
 @pytest.mark.parametrize(("max_nonfinite", "stops"), [(2, False), (1, True)])
 def test_an_update_that_is_not_finite_is_skipped_and_counted_and_stops_the_run_after_some(
     base, tmp_path, monkeypatch, max_nonfinite, stops

@@ -97,6 +97,16 @@ def _start(state: SamplerState, starts: Starts, mesh_) -> SamplerState:
     return jax.lax.with_sharding_constraint(started, mesh.batch_sharding(mesh_))
 
 
+def end_rows(state: SamplerState, slot_M, spec: SamplerSpec) -> SamplerState:
+    """The rows in these slots draw no more; a slot past the last is dropped."""
+    return state._replace(active_B=_end_rows(state.active_B, slot_M, spec.mesh))
+
+
+@partial(jax.jit, static_argnames="mesh_", donate_argnames="active_B")
+def _end_rows(active_B, slot_M, mesh_):
+    return jax.lax.with_sharding_constraint(active_B.at[slot_M].set(False, mode="drop"), mesh.batch_sharding(mesh_))
+
+
 def resize(state: SamplerState, source_M, n_columns: int, spec: SamplerSpec) -> SamplerState:
     """Other slots and columns: new slot m takes over slot `source_M[m]`; a source past the last leaves it empty.
 

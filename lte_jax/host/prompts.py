@@ -22,7 +22,7 @@ class PromptBuilder:
         _require(config.hints.concise_hint, "prompt.hints.concise_hint", lists_answers=True)
         _require(config.hints.hint, "prompt.hints.hint", lists_answers=True)
         if config.template == "chat" and not tokenizer.has_chat_template:
-            raise ValueError("prompt.template is chat, but the tokenizer has no chat template; wanted plain")
+            raise ValueError("prompt.template is chat, but the tokenizer has no chat template; wanted plain or file")
         self._config = config
         self._tokenizer = tokenizer
 
@@ -71,7 +71,7 @@ class PromptBuilder:
 
     def _prompt(self, template: str, problem: Problem, answers: Sequence[str]) -> Prompt:
         text = fill(template, problem.text, self._config.hints.separator.join(answers))
-        if self._config.template == "chat":
+        if self._config.template != "plain":
             return self._tokenizer.chat(text, self._config.system, self._config.enable_thinking)
         return Prompt(text, (*self._tokenizer.bos_ids, *self._tokenizer.encode(text)))
 

@@ -58,14 +58,18 @@ class Tokenizer(Protocol):
         """Copies the tokenizer's files into `folder`."""
 
 
-def open_tokenizer(folder: str | Path) -> Tokenizer:
-    """Opens a local folder's tokenizer; never downloads, never runs the folder's code. Raises TokenizerError."""
+def open_tokenizer(folder: str | Path, chat_template: str | None = None) -> Tokenizer:
+    """Opens a local folder's tokenizer; never downloads, never runs the folder's code. Raises TokenizerError.
+
+    `chat_template`: a Jinja template that takes the place of the folder's own, in the same sandbox."""
     folder = Path(folder)
     if not folder.is_dir():
         raise TokenizerError(f"{folder}: wanted a folder with a tokenizer, there is no such folder")
     if (folder / "tokenizer.json").is_file() or (folder / "tokenizer_config.json").is_file():
-        return HuggingFaceTokenizer(folder)
+        return HuggingFaceTokenizer(folder, chat_template)
     if (folder / SENTENCEPIECE_FILE).is_file():
+        if chat_template is not None:
+            raise TokenizerError(f"{folder}: SentencePiece files take no chat template; use prompt.template=plain")
         return SentencePieceTokenizer(folder)
     raise TokenizerError(
         f"{folder}: no tokenizer here; wanted tokenizer.json, tokenizer_config.json or {SENTENCEPIECE_FILE}"
@@ -75,7 +79,7 @@ def open_tokenizer(folder: str | Path) -> Tokenizer:
 class HuggingFaceTokenizer:
     """A Hugging Face folder, read by transformers, encoded by its `tokenizers` backend."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, chat_template: str | None = None):
         from transformers import AutoTokenizer  # seconds to import: only where a Hugging Face folder is opened
 
         self._folder = folder
@@ -86,6 +90,8 @@ class HuggingFaceTokenizer:
         if not self._hf.is_fast:
             name = type(self._hf).__name__
             raise TokenizerError(f"{folder}: {name} is a slow Python tokenizer; wanted one with tokenizer.json")
+        if chat_template is not None:
+            self._hf.chat_template = chat_template
         self._backend = self._hf.backend_tokenizer
         self._backend.no_truncation()
         self._backend.no_padding()

@@ -76,3 +76,27 @@ def _on_one_grid(lines: Sequence[Line]) -> tuple[list[float], list[list[float]]]
     start, end = max(xs[0] for xs in own), min(xs[-1] for xs in own)
     grid = [start + (end - start) * i / (N_GRID - 1) for i in range(N_GRID - 1)] + [end]
     return grid, [[interpolated([x for x, _ in line], [y for _, y in line], x) for x in grid] for line in lines]
+
+
+def plot_differences(path: Path, title: str, paired: Mapping[str, Mapping[str, Mapping]]) -> None:
+    """Writes a PNG: for each pair of arms the mean over bases with its interval, and a dot for every seed of a base."""
+    lines = [
+        (f"{arm} - {reference}", places["end"]["pass_at_1"])
+        for reference, arms in paired.items()
+        for arm, places in arms.items()
+        if places["end"]["pass_at_1"]
+    ]
+    figure, ax = plt.subplots(figsize=(9, 1.5 + 0.7 * len(lines)), layout="constrained")
+    for y, (_, values) in enumerate(lines):
+        for i, found in enumerate(filter(None, values["bases"].values())):
+            xs = list(found["by_seed"].values())
+            ax.plot(xs, [y - 0.15 - 0.08 * i] * len(xs), ".", color=COLOURS[(i + 1) % len(COLOURS)])
+        low, high = values["interval"] or (values["mean"], values["mean"])
+        ax.plot([low, high], [y, y], color="black", lw=2)
+        ax.plot([values["mean"]], [y], "D", color="black")
+    ax.axvline(0, color="#555555", lw=1)
+    ax.set_yticks(range(len(lines)), [name for name, _ in lines])
+    ax.set(xlabel="difference of Pass@1; line: 95% interval over bases; dots: seeds, one colour a base", title=title)
+    ax.grid(alpha=0.3, axis="x")
+    figure.savefig(path, dpi=150)
+    plt.close(figure)

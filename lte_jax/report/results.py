@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from lte_jax.config import Config
+from lte_jax.report.bases import bases_table, over_bases
 from lte_jax.report.rescue import find_rescue, rescue_text
 from lte_jax.report.runs import RunLog, read_run
 from lte_jax.report.summary import summarise
@@ -25,6 +26,10 @@ FILES = (
     ("table.md", "these tables"),
     ("rescue.txt", "this rescue"),
     ("ARM-SEED", "each run: metrics, rollouts, eval, checkpoints, log.txt"),
+)
+OVER_BASES = (
+    "Its unit is the base: a difference counts as found where the interval over bases leaves out 0. With few bases\n"
+    "such intervals are wide, and what is not found may yet be there. No base, seed or run of the study was left out."
 )
 
 
@@ -55,7 +60,28 @@ def write_results(
     summary = {**made_with, **figures, "rescue": rescue}
     (folder / "summary.json").write_text(json.dumps(summary, indent=1, ensure_ascii=False), encoding="utf-8")
     where = "\n".join(f"  {str(folder / name):36} {what}" for name, what in FILES)
+    where += f"\n  lte report {folder}: curves and rollouts of all runs as one HTML file"
     for text in (table, rescue, HONEST, where):
+        say(f"\n{text.rstrip()}")
+    return summary
+
+
+def write_bases(config: Config, folder: Path, summaries: Mapping[str, Mapping], say: Callable[[str], None]) -> dict:
+    """table.md, differences.png and summary.json of a study of several bases, from the summaries of each.
+
+    Returns what summary.json holds.
+    """
+    from lte_jax.report.plots import plot_differences  # here, since matplotlib is an extra
+
+    found = over_bases(summaries)
+    table = bases_table(found)
+    plot_differences(folder / "differences.png", f"{folder.name}: Pass@1 at the end, arm - reference", found["paired"])
+    (folder / "table.md").write_text(f"{table}\n{OVER_BASES}\n", encoding="utf-8")
+    summary = {"claim": OVER_BASES, "config": config.model_dump(mode="json"), **found}
+    (folder / "summary.json").write_text(json.dumps(summary, indent=1, ensure_ascii=False), encoding="utf-8")
+    files = ("summary.json", "differences.png", "table.md", *summaries)
+    where = "\n".join(f"  {folder / name}" for name in files)
+    for text in (table, OVER_BASES, where):
         say(f"\n{text.rstrip()}")
     return summary
 

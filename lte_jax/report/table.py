@@ -34,7 +34,7 @@ def _by_step(summary: Mapping) -> str:
         for arm, figures in summary["arms"].items()
     ]
     title = f"{summary['held_out']}: Pass@1 by step, mean over {_seeds(summary)} seeds"
-    return _table(title, ["arm", *(f"step {steps[place]}" for place in places)], rows)
+    return pipe_table(title, ["arm", *(f"step {steps[place]}" for place in places)], rows)
 
 
 def _at_the_end(summary: Mapping) -> str:
@@ -46,7 +46,7 @@ def _at_the_end(summary: Mapping) -> str:
         costs = [_count(end["rollouts"]), _count(end["tokens"]), f"{end['seconds']['mean']:.1f}"]
         rows.append([arm, *shares, *costs])
     header = ["arm", *map(name_of, [*measures, *none_pass]), "rollouts", "tokens", "seconds"]
-    return _table(f"{summary['held_out']}: after {summary['steps'][-1]} steps, mean (min to max)", header, rows)
+    return pipe_table(f"{summary['held_out']}: after {summary['steps'][-1]} steps, mean (min to max)", header, rows)
 
 
 def _at_equal_cost(summary: Mapping) -> str:
@@ -59,7 +59,7 @@ def _at_equal_cost(summary: Mapping) -> str:
     ]
     header = ["arm", *(f"{name_of(key)}, {names[cost]}" for cost in names for key in measures)]
     title = f"{summary['held_out']}: at equal sampled tokens and at equal seconds, mean (min to max)"
-    return _table(title, header, rows)
+    return pipe_table(title, header, rows)
 
 
 def _training(summary: Mapping) -> str:
@@ -68,7 +68,9 @@ def _training(summary: Mapping) -> str:
         for arm, figures in summary["arms"].items()
     ]
     header = ["arm", *(f"{when}, {edge}" for when, edge in _WHEN)]
-    return _table("training: none-pass share of the groups before and after mixing, first and last steps", header, rows)
+    return pipe_table(
+        "training: none-pass share of the groups before and after mixing, first and last steps", header, rows
+    )
 
 
 _WHEN = (("before", "start"), ("before", "end"), ("after", "start"), ("after", "end"))
@@ -82,7 +84,7 @@ def _rescues(summary: Mapping) -> str:
         for kind, found in figures["rescue"].items()
     ]
     title = "training: rescued share of none-pass groups, and correct share of the rollouts drawn for them"
-    return _table(title, ["arm, prompt", "rescued, start", "rescued, all", "correct, start", "correct, all"], rows)
+    return pipe_table(title, ["arm, prompt", "rescued, start", "rescued, all", "correct, start", "correct, all"], rows)
 
 
 def _other_benchmarks(summary: Mapping) -> str:
@@ -94,7 +96,7 @@ def _other_benchmarks(summary: Mapping) -> str:
             for arm, figures in summary["arms"].items()
         ]
         header = ["arm", *(f"{name_of(key)}, {edge}" for key in measures for edge in _EDGES)]
-        found.append(_table(f"{name}: before and after training, mean (min to max)", header, rows))
+        found.append(pipe_table(f"{name}: before and after training, mean (min to max)", header, rows))
     return "\n\n".join(found)
 
 
@@ -102,13 +104,31 @@ _EDGES = ("start", "end")
 
 
 def _paired(summary: Mapping) -> str:
-    rows = [
-        [f"{arm} - {reference}", *(_differences(found[where]["pass_at_1"]) for where in ("end", "tokens", "seconds"))]
-        for reference, arms in summary["paired"].items()
-        for arm, found in arms.items()
-    ]
-    title = f"{summary['held_out']}: paired differences of Pass@1, mean (every seed)"
-    return _table(title, ["arms", "at the end", "at equal tokens", "at equal seconds"], rows)
+    found = []
+    for where, said in _WHERE.items():
+        rows = [
+            difference_row(f"{arm} - {reference}", figures[where]["pass_at_1"])
+            for reference, arms in summary["paired"].items()
+            for arm, figures in arms.items()
+        ]
+        title = f"{summary['held_out']}: paired differences of Pass@1 {said}, interval over RL seeds"
+        found.append(pipe_table(title, DIFFERENCE, rows))
+    return "\n\n".join(filter(None, found))
+
+
+_WHERE = {"end": "at the end", "tokens": "at equal sampled tokens", "seconds": "at equal seconds"}
+DIFFERENCE = ["arms", "mean", "95% interval", "apart from 0", "every one"]
+
+
+def difference_row(name: str, values: Mapping | None) -> list[str]:
+    """A row under DIFFERENCE: mean, interval, whether it leaves out 0, and every seed's or base's value."""
+    if not values:
+        return [name, *"----"]
+    low_high = values["interval"]
+    interval = "one value: none" if low_high is None else f"{low_high[0]:+.3f} to {low_high[1]:+.3f}"
+    apart = {None: "unknown", True: "yes", False: "no"}[values["apart"]]
+    every = " ".join(_short(value, "+") for value in values["by_seed"].values())
+    return [name, f"{values['mean']:+.3f}", interval, apart, every]
 
 
 def name_of(measure: str) -> str:
@@ -136,12 +156,6 @@ def _range(values: Spread) -> str:
     return f"{values['mean']:.3f} ({_short(values['min'])}-{_short(values['max'])})" if values else "-"
 
 
-def _differences(values: Spread) -> str:
-    if not values:
-        return "-"
-    return f"{values['mean']:+.3f} ({' '.join(_short(x, '+') for x in values['by_seed'].values())})"
-
-
 def _short(value: float, sign: str = "") -> str:
     """Two digits without the leading zero: .85, +.03, 1.00."""
     return f"{value:{sign}.2f}".replace("0.", ".", 1)
@@ -151,7 +165,7 @@ def _count(values: Mapping) -> str:
     return f"{values['mean'] / 1000:,.1f}k"
 
 
-def _table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def pipe_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A heading and a pipe table, the first column to the left and the others to the right; "" without rows."""
     if not rows:
         return ""

@@ -112,6 +112,19 @@ def test_a_template_cannot_reach_python(tmp_path):
         open_tokenizer(write_hf(tmp_path / "hf", template=escape))
 
 
+def test_a_template_of_ones_own_takes_the_place_of_the_tokenizers(tmp_path):
+    own = "{% for m in messages %}[{{ m.role }}] {{ m.content }}<|im_end|>{% endfor %}[assistant]"
+    opened = open_tokenizer(write_hf(tmp_path / "hf", template=None), own)
+    prompt = opened.chat("2 + 2 <|im_end|>", "Be brief.")
+    assert prompt.text == "[system] Be brief.<|im_end|>[user] 2 + 2 <|im_end|><|im_end|>[assistant]"
+    end = opened._backend.token_to_id("<|im_end|>")
+    assert prompt.ids.count(end) == 2 and end in opened.stop_ids  # the spelled one is text; a turn's end stops
+    with pytest.raises(TokenizerError, match="chat template"):
+        open_tokenizer(tmp_path / "hf", "{{ ''.__class__.__mro__[1].__subclasses__() }}")
+    with pytest.raises(TokenizerError, match="SentencePiece files take no chat template"):
+        open_tokenizer(write_sentencepiece(tmp_path / "sp"), own)
+
+
 def test_a_tokenizer_that_puts_bos_first_says_so(tmp_path):
     folder = write_hf(tmp_path / "hf")
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))

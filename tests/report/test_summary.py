@@ -1,10 +1,13 @@
 """The figures of a study, by hand: costs, interpolation, spreads, paired differences; tables, picture, rescue."""
 
+import json
+
 import pytest
 import studyfiles as files
 
 from lte_jax.config import ConfigError
-from lte_jax.report.plots import plot_curves
+from lte_jax.report.bases import bases_table, over_bases
+from lte_jax.report.plots import plot_curves, plot_differences
 from lte_jax.report.rescue import NO_RESCUE, clean, find_rescue, rescue_text
 from lte_jax.report.runs import (
     RunLog,
@@ -15,7 +18,7 @@ from lte_jax.report.runs import (
     read_run,
     without_compiling,
 )
-from lte_jax.report.summary import spread, summarise
+from lte_jax.report.summary import difference_of, spread, summarise
 from lte_jax.report.table import tables
 
 # Pass@1 after 0, 2 and 4 steps; lte draws twice the tokens and takes twice the time of grpo.
@@ -127,6 +130,38 @@ def test_differences_are_paired_by_seed(study):
     }
 
 
+def with_offset(summary: dict, offset: float) -> dict:
+    """The same study on a base where every difference is larger by `offset`."""
+    moved = json.loads(json.dumps(summary))
+    for arms in moved["paired"].values():
+        for places in arms.values():
+            for measures in places.values():
+                for measure, values in measures.items():
+                    by_seed = {seed: value + offset for seed, value in values["by_seed"].items()}
+                    measures[measure] = difference_of(by_seed)
+    return moved
+
+
+def test_the_base_is_the_unit_of_a_study_of_several(study, tmp_path):
+    _, _, summary = study
+    bases = {f"task{n}": with_offset(summary, offset) for n, offset in enumerate((0.0, -0.1, 0.1))}
+    found = over_bases(bases)
+    at_the_end = found["paired"]["grpo"]["lte"]["end"]["pass_at_1"]
+    assert at_the_end["by_seed"] == {b: pytest.approx(x) for b, x in (("task0", 0.3), ("task1", 0.2), ("task2", 0.4))}
+    half = 4.303 * 0.1 / 3**0.5  # three bases, two degrees of freedom; the two seeds of each do not narrow it
+    assert at_the_end["interval"] == pytest.approx((0.3 - half, 0.3 + half)) and at_the_end["apart"]
+    text = bases_table(found)
+    assert "| lte - grpo, bases   | +0.300 | +0.052 to +0.548 |          yes | +.30 +.20 +.40 |" in text
+    assert "|   task1, seeds      | +0.200 | +0.200 to +0.200 |          yes |      +.20 +.20 |" in text
+    assert "- lte against grpo at the end: significant, better by 0.300." in text
+    assert "- lte against grpo at equal sampled tokens: not significant." in text
+    assert "9 intervals at 95%" in text and max(map(len, text.splitlines())) <= 100
+    plot_differences(tmp_path / "differences.png", "a title", found["paired"])
+    assert (tmp_path / "differences.png").read_bytes().startswith(b"\x89PNG")
+    one = bases_table(over_bases({"task0": summary}))
+    assert "one base: nothing can be said of others" in one and "one value: none" in one
+
+
 def test_a_study_without_the_reference_arms_has_no_pairs(tmp_path):
     settings = files.config(arms={"lte": ["explore.strategy=lte"]}, seeds=[1])
     files.write_study(tmp_path, settings, row, found)
@@ -167,7 +202,9 @@ def test_tables_fit_and_print_one_of_pass_at_n_and_none_pass(study):
     assert "Pass@4 from 4 samples is 1 - none-pass" in text
     assert "| lte   |  0.200 |  0.550 |  0.800 |" in text
     assert "0.800 (.70-.90)" in text
-    assert "| lte - grpo   | +0.300 (+.30 +.30) | +0.050 (+.00 +.10) |" in text
+    at_the_end, at_tokens, _ = (part for part in text.split("###") if "paired differences" in part)
+    assert "| lte - grpo   | +0.300 | +0.300 to +0.300 |          yes | +.30 +.30 |" in at_the_end
+    assert "| lte - grpo   | +0.050 | -0.585 to +0.685 |           no | +.00 +.10 |" in at_tokens
     ends = next(part for part in text.split("###") if "after 4 steps" in part)
     assert "Pass@4" in ends and "none-pass" not in ends
 

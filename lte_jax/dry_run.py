@@ -1,0 +1,75 @@
+"""`lte train --dry-run`: what would run, from files alone. No device is opened, no weight is read."""
+
+import math
+from collections.abc import Callable, Iterator
+
+from lte_jax.checkpoint import model_files
+from lte_jax.config import Config, ConfigError, fields
+from lte_jax.device.weights import table
+from lte_jax.hf_config import read_config
+from lte_jax.host.prompts import PromptBuilder
+from lte_jax.host.tokenizer import open_tokenizer
+from lte_jax.host.verify import Verifier
+from lte_jax.hub import model_path
+from lte_jax.session import chat_template, open_problems
+
+Say = Callable[[str], None]
+
+
+def dry_run(config: Config, verifier: Verifier, say: Say) -> None:
+    """Says settings, problems, parameters, tokens per step and the first prompt. Raises what training would raise for
+    settings, model folder, tokenizer and problem files."""
+    if not config.data.train:
+        raise ConfigError("data.train is empty: wanted a JSONL or Parquet file of problems (data.train=FILE)")
+    say("settings other than the defaults:")
+    for line in _changed(config):
+        say(f"  {line}")
+    folder = model_files(model_path(config.model, weights=False, say=say))
+    arch = read_config(folder).arch
+    n_parameters = sum(math.prod(row.shape(arch)) for row in table(arch).values())
+    say(f"model: {folder}, {n_parameters:,} parameters, {arch.n_layers} layers, vocabulary {arch.vocab_size}")
+    prompts = PromptBuilder(config.prompt, open_tokenizer(folder, chat_template(config.prompt)))
+    problems = open_problems(config.data.train, verifier, say)
+    lengths = [len(prompts.plain(problem).ids) for problem in problems]
+    say(f"prompts: {min(lengths)} to {max(lengths)} tokens, mean {sum(lengths) / len(lengths):.1f}")
+    _say_evaluations(config, verifier, say)
+    _say_steps(config, len(problems), max(lengths), say)
+    say(f"first prompt:\n{prompts.plain(problems[0]).text}")
+    say("dry run: nothing was sampled, trained or written")
+
+
+def _changed(config: Config) -> Iterator[str]:
+    """`name = value` of every setting that is not at its default."""
+    defaults = {name: value for name, value, _ in fields()}
+    for name, value, _ in fields(config):
+        if value != defaults[name]:
+            shown = [entry.path for entry in value] if name == "eval.benchmarks" else value
+            yield f"{name} = {shown!r}"
+
+
+def _say_evaluations(config: Config, verifier: Verifier, say: Say) -> None:
+    if not config.eval.every:
+        say("evaluations: none (eval.every = 0)")
+        return
+    n_responses = 0
+    for entry in config.eval.benchmarks:
+        n_problems = len(open_problems(entry.path, verifier, say)[: config.eval.limit or None])
+        n_responses += n_problems * (entry.samples or config.eval.samples)
+    n_evaluations = len({*range(0, config.steps, config.eval.every), config.steps})
+    say(f"evaluations: {n_evaluations} of {n_responses:,} responses each")
+
+
+def _say_steps(config: Config, n_problems: int, longest: int, say: Say) -> None:
+    sample, explore = config.sample, config.explore
+    n_rows = config.problems_per_step * sample.group_size
+    n_extra = 0 if explore.strategy == "grpo" else n_rows * explore.rounds
+    budget = sample.response_budget
+    say(
+        f"steps: {config.steps}, each {config.problems_per_step} problems x {sample.group_size} responses = "
+        f"{n_rows:,} rollouts of at most {budget} tokens ({n_rows * budget:,} tokens), in "
+        f"{config.problems_per_step // config.optim.problems_per_update} updates"
+    )
+    if n_extra:
+        say(f"further rollouts for none-pass groups: at most {n_extra:,} a step ({n_extra * budget:,} tokens)")
+    epochs = config.steps * config.problems_per_step / n_problems
+    say(f"the problems are seen {epochs:.2f} times; the longest row is {longest + budget:,} tokens")

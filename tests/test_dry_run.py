@@ -1,0 +1,142 @@
+"""`lte train --dry-run` says what would run from files alone; every config of the paper passes it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from byte_level import write_hf
+from commands import ROOT, environment
+from typer.testing import CliRunner
+
+from lte_jax import config
+from lte_jax.cli import app
+from lte_jax.report.scorecard import PAPER
+
+PAPERS = sorted((ROOT / "configs").glob("qwen3-*.yaml"))
+ARMS = ("grpo", "grpo-entropy", "extra", "extra-entropy", "lte", "lte-entropy", "dapo", "luffy")
+QWEN3_4B = {  # Qwen/Qwen3-4B-Base, config.json
+    **{"model_type": "qwen3", "architectures": ["Qwen3ForCausalLM"], "hidden_size": 2560, "intermediate_size": 9728},
+    **{"num_hidden_layers": 36, "num_attention_heads": 32, "num_key_value_heads": 8, "head_dim": 128},
+    **{"vocab_size": 151936, "rope_theta": 1000000.0, "rms_norm_eps": 1e-6, "tie_word_embeddings": True},
+    **{"hidden_act": "silu", "attention_bias": False, "eos_token_id": 0, "max_position_embeddings": 32768},
+}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> Path:
+    """Qwen3-4B-Base without its weights, and with a small tokenizer."""
+    folder = write_hf(tmp_path_factory.mktemp("model") / "Qwen3-4B-Base")
+    (folder / "config.json").write_text(json.dumps(QWEN3_4B))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def problems(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("data") / "train.jsonl"
+    path.write_text('{"problem": "What is 1 + 1?", "answer": "2"}\n{"problem": "What is 2 + 3?", "answer": "5"}\n')
+    return path
+
+
+def dry_run(path, model, problems, *overrides, run="absent"):
+    given = [f"model.path={model}", f"data.train={problems}", f"eval.benchmarks=[{{path: {problems}, samples: 3}}]"]
+    asked = ["train", path, "--dry-run", "--run", run, *given, "eval.k=[1]", "verify.workers=1", *overrides]
+    return CliRunner().invoke(app, list(map(str, asked)))
+
+
+@pytest.mark.parametrize("path", PAPERS, ids=lambda path: path.stem)
+def test_every_config_of_the_paper_passes_the_dry_run(path, model, problems, tmp_path):
+    done = dry_run(path, model, problems, run=tmp_path / "run")
+    assert done.exit_code == 0, done.output
+    assert "4,022,468,096 parameters" in done.output and not (tmp_path / "run").exists()
+
+
+def test_the_dry_run_says_what_would_run(model, problems):
+    said = dry_run(
+        ROOT / "configs/qwen3-4b-lte.yaml", model, problems, "steps=10", "prompt.text='{problem} Go.'"
+    ).output
+    assert f"problems: {problems}, 2 rows" in said and "first prompt:\nWhat is 1 + 1? Go.\n" in said
+    assert "steps: 10, each 128 problems x 8 responses = 1,024 rollouts of at most 8192 tokens (8,388,608" in said
+    assert "in 2 updates" in said and "at most 1,024 a step" in said and "seen 640.00 times" in said
+    assert "evaluations: 2 of 6 responses each" in said  # 0 and 10
+    assert "  prompt.text = '{problem} Go.'" in said and "seed = 0" not in said
+
+
+def test_what_training_would_refuse_the_dry_run_refuses(model, problems):
+    lte = ROOT / "configs/qwen3-4b-lte.yaml"
+    for override, said in (
+        ("data.train=", "data.train is empty"),
+        ("data.train=absent.jsonl", "there is no such file"),
+        ("prompt.budget=3", "more than prompt.budget = 3"),
+        ("model.path=/absent", "neither a Hugging Face folder"),
+        ("prompt={template: file, file: absent.jinja}", "absent.jinja: cannot read the template"),
+    ):
+        done = dry_run(lte, model, problems, override)
+        assert done.exit_code == 2 and said in done.stderr
+
+
+def test_the_dry_run_opens_no_device(model, problems):
+    code = (
+        "from jax._src import xla_bridge; from lte_jax import config; from lte_jax.dry_run import dry_run\n"
+        "from lte_jax.host.verify import Verifier\n"
+        f"c = config.build({{'model': {{'path': {str(model)!r}}}, 'data': {{'train': {str(problems)!r}}}}})\n"
+        "with Verifier(workers=1) as verifier: dry_run(c, verifier, print)\n"
+        "assert not xla_bridge.backends_are_initialized()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_papers_configs_differ_only_where_their_rows_do():
+    """Each arm of a size from LTE of that size; and the sizes from each other in nothing."""
+    allowed = {
+        "grpo": {"explore"},
+        "extra": {"explore"},
+        "lte": set(),
+        "dapo": {"explore", "overlong", "advantage", "loss"},
+        "luffy": {"advantage", "loss"},
+    }
+    assert {path.stem for path in PAPERS} == {f"qwen3-{size}-{arm}" for size in ("4b", "8b") for arm in (*ARMS, "base")}
+    for arm in ARMS:
+        loaded = {size: config.load(ROOT / f"configs/qwen3-{size}-{arm}.yaml") for size in ("4b", "8b")}
+        assert loaded["4b"] == loaded["8b"]
+        ours, lte = (c.model_dump() for c in (loaded["4b"], config.load(ROOT / "configs/qwen3-4b-lte.yaml")))
+        strategy, _, entropy = arm.partition("-")
+        assert {key for key in ours if ours[key] != lte[key]} == allowed[strategy] | ({"loss"} if entropy else set())
+        assert ours["loss"]["entropy_coef"] == (0.001 if entropy or arm == "luffy" else 0.0)
+        assert ours["explore"]["strategy"] == {"dapo": "grpo", "luffy": "lte"}.get(strategy, strategy)
+    suite = config.build({"eval": config.load_suite(ROOT / "configs/suites/paper.yaml")}).eval
+    trained = config.load(ROOT / "configs/qwen3-4b-lte.yaml").eval
+    assert [(b.name, b.path, b.samples) for b in trained.benchmarks] == [
+        (b.name, b.path, b.samples) for b in suite.benchmarks
+    ]
+
+
+def test_the_heads_quote_the_papers_averages():
+    rows = {"grpo": "GRPO", "extra": "GRPO + extra", "lte": "LTE", "base": "base model"}
+    for size, known in PAPER.items():
+        for arm in (*ARMS, "base"):
+            strategy, _, entropy = arm.partition("-")
+            figures = known.get(rows.get(strategy, "") + (", entropy bonus" if entropy else ""))
+            head = (ROOT / f"configs/qwen3-{size}-{arm}.yaml").read_text().split("\nmodel:")[0]
+            for average in (values[-1] for values in figures or ()):
+                assert average is None or f"{average:.2f}" in head
+            assert "NOT reproduced" in head if arm == "luffy" else True
+
+
+def test_the_script_lists_every_command_of_the_table():
+    script = ["bash", str(ROOT / "launch/reproduce_paper.sh")]
+    listed = subprocess.run([*script, "--train", "t.jsonl", "--dry-run", "steps=3"], capture_output=True, text=True)
+    lines = listed.stdout.splitlines()
+    for size in ("4b", "8b"):
+        assert sum(f"configs/qwen3-{size}-base.yaml" in line and " eval " in line for line in lines) == 1
+        for arm in ARMS:
+            (trained,) = (line for line in lines if f"configs/qwen3-{size}-{arm}.yaml " in line)
+            assert "data.train=t.jsonl" in trained and trained.rstrip().endswith("steps=3")
+            assert any(f" eval runs/paper/{size}-{arm} " in line and "suites/paper.yaml" in line for line in lines)
+    assert sum(" compare " in line for line in lines) == 8
+    assert subprocess.run(script, capture_output=True).returncode == 2
+    for path in {word for line in lines for word in line.split() if word.endswith(".yaml")}:
+        assert yaml.safe_load((ROOT / path).read_text())

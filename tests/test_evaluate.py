@@ -1,0 +1,114 @@
+"""`lte eval` and `lte compare`: a suite, sampled as it says; continued sample by sample; compared pairwise."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import yaml
+from commands import ROOT, environment, lte, make_base
+from typer.testing import CliRunner
+
+from lte_jax import config
+from lte_jax.cli import app
+
+SMALL = ["model.compute_dtype=float32", "engine.slots=8", "engine.chunk=4", "sample.response_budget=24"]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> str:
+    return make_base(tmp_path_factory.mktemp("base"), warmup_steps=2)[0].removeprefix("model.path=")
+
+
+@pytest.fixture(scope="module")
+def suite(tmp_path_factory) -> str:
+    """Two benchmarks, one with settings of its own."""
+    folder = tmp_path_factory.mktemp("suite")
+    for name, n in (("sums", 12), ("others", 5)):
+        rows = [{"problem": f"( {a} + 1 ) * 2", "answer": str(2 * a + 2), "id": f"{name}-{a}"} for a in range(n)]
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    own = {"name": "Others", "samples": 3, "k": [2, 3], "temperature": 0.2, "response_budget": 6}
+    files = [{"path": f"{folder}/sums.jsonl"}, {"path": f"{folder}/others.jsonl", **own}]
+    (folder / "suite.yaml").write_text(yaml.safe_dump({"samples": 5, "k": [5], "benchmarks": files}))
+    return str(folder / "suite.yaml")
+
+
+def rows(path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_a_suite_is_sampled_as_it_says_and_a_killed_evaluation_continues(model, suite, tmp_path):
+    asked = ["eval", model, *SMALL, "--suite", suite]
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    said = lte(*asked, "--output", whole, "--paper", "4b").stdout
+    assert said == (whole / "table.md").read_text().rstrip("\n") + "\n\n" and "paper: LTE" in said
+    problems = rows(whole / "problems.jsonl")
+    assert [(row["benchmark"], row["n_samples"]) for row in problems] == [("sums", 5)] * 12 + [("Others", 3)] * 5
+    samples = rows(whole / "samples.jsonl")
+    assert len(samples) == 75 and max(row["tokens"] for row in samples if row["benchmark"] == "Others") <= 6
+    assert max(row["tokens"] for row in samples if row["benchmark"] == "sums") > 6
+    metrics = json.loads((whole / "summary.json").read_text())["benchmarks"]
+    assert metrics["sums"].keys() >= {"pass_at_1", "low", "high", "pass_at_5", "majority", "truncated_frac"}
+    assert metrics["Others"].keys() >= {"pass_at_2", "pass_at_3", "length_mean"}
+
+    command = [sys.executable, "-m", "lte_jax.cli", *asked, "--output", str(cut)]
+    process = subprocess.Popen(command, env=environment(), stderr=subprocess.DEVNULL, cwd=ROOT)
+    deadline = time.monotonic() + 200
+    while not (cut / "samples.jsonl").exists() or (cut / "samples.jsonl").read_bytes().count(b"\n") < 8:
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    n_there = (cut / "samples.jsonl").read_bytes().count(b"\n")
+    assert 8 <= n_there < 75 and not (cut / "problems.jsonl").exists()
+    again = lte(*asked, "--output", cut)
+    assert f"{n_there} responses are there" in again.stderr
+    assert rows(cut / "problems.jsonl") == problems
+    assert len(rows(cut / "samples.jsonl")) == 75  # none was drawn twice
+
+    changed = lte(*asked, "eval.temperature=0.9", "--output", cut, check=False)
+    assert changed.returncode == 2 and "begun with other settings: benchmark sums; choose another" in changed.stderr
+
+    altered = [row | {"n_correct": 0} for row in problems]
+    (tmp_path / "other.jsonl").write_text("".join(json.dumps(row) + "\n" for row in altered))
+    found = json.loads(invoked("compare", whole, tmp_path / "other.jsonl", "--json").stdout)
+    assert found["sums"]["pass_at_1"]["difference"] == pytest.approx(-metrics["sums"]["pass_at_1"])
+    assert found["all"]["n_problems"] == 17
+    assert f"other.jsonl - {whole}" in invoked("compare", whole, tmp_path / "other.jsonl").stdout
+
+
+def invoked(*arguments):
+    """A command that needs no device, in this process."""
+    return CliRunner().invoke(app, list(map(str, arguments)))
+
+
+def test_a_suite_that_cannot_be_used_is_one_clear_line(model, suite, tmp_path):
+    def refused(text: str) -> str:
+        (tmp_path / "suite.yaml").write_text(text)
+        return mistake("--suite", tmp_path / "suite.yaml")
+
+    def mistake(*arguments) -> str:
+        done = invoked("eval", model, *arguments)
+        assert done.exit_code == 2
+        return done.stderr
+
+    assert "a suite lists benchmarks" in refused("samples: 3\nk: [1]")
+    assert "unknown key eval.sample; did you mean eval.samples?" in refused("sample: 3")
+    assert "exactly one of --benchmarks FILE and --suite FILE" in mistake("--suite", suite, "--benchmarks", "x.jsonl")
+    assert "--paper: wanted one of 4b, 8b, got 3b" in mistake("--suite", suite, "--paper", "3b")
+    assert "no evaluation here" in invoked("compare", tmp_path, tmp_path).stderr
+
+
+def test_the_papers_suite_is_the_papers():
+    values = config.load_suite(ROOT / "configs/suites/paper.yaml")
+    found = config.build({"eval": values}).eval
+    sizes = [(b.name, b.samples or found.samples, max(b.k or found.k)) for b in found.benchmarks]
+    assert sizes[:3] == [("MATH-500", 4, 4), ("Minerva", 4, 4), ("Olympiad", 4, 4)]
+    assert sizes[3:] == [("AMC23", 16, 16), ("AIME24", 16, 16), ("AIME25", 16, 16)]
+    files = ROOT.parent / "shared" / "benchmarks"
+    if not files.is_dir():
+        pytest.skip("the benchmark files are not here")
+    counts = [len((files / b.path.split("/")[-1]).read_text().splitlines()) for b in found.benchmarks]
+    assert counts == [500, 272, 675, 40, 30, 30]
