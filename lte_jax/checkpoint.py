@@ -33,7 +33,7 @@ from lte_jax.processes import is_first, wait_for_all
 LIMITS = tuple(
     f"verify.{name}" for name in ("workers", "timeout_s", "memory_mb", "batch_timeout_s", "equality_timeout_s")
 )
-MAY_CHANGE = ("steps", "log", "eval", "checkpoint", "study", *LIMITS)
+MAY_CHANGE = ("steps", "log", "eval", "checkpoint", "preempt", "study", *LIMITS)
 CHECKPOINTS, MODEL = "checkpoints", "model"
 ITEMS = ("params", "optimiser", "host")
 
@@ -149,6 +149,11 @@ class RunFolder:
         self.manager.wait_until_finished()
         self.manager.close()
         self._lock.__exit__(*exception)
+
+    @property
+    def newest(self) -> int:
+        """Steps that the newest checkpoint holds; 0 where there is none."""
+        return self.manager.latest_step() or 0
 
     def keep_model(self, source: Path) -> None:
         """Copies tokenizer and configs of the starting model, so that the run folder is a model by itself."""

@@ -304,6 +304,12 @@ class CheckpointConfig(Section):
     keep: int = setting(2, "newest checkpoints kept", ge=1)
 
 
+class PreemptConfig(Section):
+    grace_s: float = setting(
+        25.0, "seconds from SIGTERM to the end of the process; Kubernetes kills after 30 by default", gt=0
+    )
+
+
 class LogConfig(Section):
     rollouts: bool = setting(True, "write every rollout of every step to rollouts/")
     timeline: tuple[int, ...] = setting((), "steps whose timeline is written to timeline/, for Perfetto")
@@ -364,6 +370,7 @@ class Config(Section):
     verify: VerifyConfig = VerifyConfig()
     eval: EvalConfig = EvalConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
+    preempt: PreemptConfig = PreemptConfig()
     log: LogConfig = LogConfig()
     warmup: WarmupConfig = WarmupConfig()
     study: StudyConfig = StudyConfig()

@@ -40,25 +40,28 @@ def evaluate(
     session: Session,
     benchmarks: Sequence[Benchmark],
     progress: Callable[[int, int], None] = lambda n_done, n_total: None,
+    before_exchange: Callable[[], None] = lambda: None,
 ) -> tuple[dict[str, dict[str, float]], list[dict]]:
     """(metrics by benchmark, one row per problem). The engine must hold the weights.
 
     The random keys depend on the place in the file alone, neither on the step nor on the run's seed: every evaluation
-    of every run draws alike.
+    of every run draws alike. `before_exchange` is called in all processes before they exchange a benchmark's rows.
     """
     metrics: dict[str, dict[str, float]] = {}
     rows: list[dict] = []
     n_total = sum(len(benchmark.problems) * benchmark.samples for benchmark in benchmarks)
     n_done = 0
     for place, benchmark in enumerate(benchmarks):
-        found = _rows(session, benchmark, place, lambda n: progress(n_done + n, n_total))
+        found = _rows(session, benchmark, place, lambda n: progress(n_done + n, n_total), before_exchange)
         n_done += len(benchmark.problems) * benchmark.samples
         metrics[benchmark.name] = summary(found, benchmark.k)
         rows += found
     return metrics, rows
 
 
-def _rows(session: Session, benchmark: Benchmark, stream: int, drawn: Callable[[int], None]) -> list[dict]:
+def _rows(
+    session: Session, benchmark: Benchmark, stream: int, drawn: Callable[[int], None], before_exchange
+) -> list[dict]:
     """One row per problem, in order; each process draws and grades its share of the problems."""
     samples, own = benchmark.samples, own_share(range(len(benchmark.problems)))
     owners = [(i, j) for i in own for j in range(samples)]
@@ -75,6 +78,7 @@ def _rows(session: Session, benchmark: Benchmark, stream: int, drawn: Callable[[
     rows = {
         i: _row(benchmark, benchmark.problems[i][0], graded[n * samples : (n + 1) * samples]) for n, i in enumerate(own)
     }
+    before_exchange()
     found = [(int(i), row) for part in all_values(rows) for i, row in part.items()]
     return [row for _, row in sorted(found, key=lambda pair: pair[0])]
 

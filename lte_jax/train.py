@@ -30,6 +30,7 @@ from lte_jax.host.metrics import group_metrics
 from lte_jax.host.problems import file_hash, take
 from lte_jax.host.refill import fill
 from lte_jax.host.verify import Verifier
+from lte_jax.preempt import Preempted, Preemption
 from lte_jax.processes import all_groups, is_first, merged, own_share, wait_for_all
 from lte_jax.records import Group, Status, Verdict
 from lte_jax.report.files import RunFiles, read_rollouts
@@ -58,19 +59,32 @@ def train(config: Config, run: str | Path, verifier: Verifier, live: Live) -> di
     if config.explore.strategy == "lte":
         check_hints(session, [problem for problem, _ in problems])
     benchmarks = open_benchmarks(session, live.say) if config.eval.every else []
-    with RunFolder(run, config, file_hash(config.data.train)) as folder:
+    with (
+        Preemption(config.preempt.grace_s, live.warn) as preemption,
+        RunFolder(run, config, file_hash(config.data.train)) as folder,
+    ):
         for path in folder.incomplete:
             live.warn(f"{path}: a checkpoint that is not whole was set aside")
         folder.keep_model(session.model.folder)
         wait_for_all("the run folder is ready")
-        return _Trainer(session, problems, benchmarks, folder, live).run()
+        return _Trainer(session, problems, benchmarks, folder, live, preemption).run()
 
 
 class _Trainer:
     """The loop's state: what is on the device, the strategy's memory, and where the run stands."""
 
-    def __init__(self, session: Session, problems, benchmarks: Sequence[Benchmark], folder: RunFolder, live: Live):
+    def __init__(
+        self,
+        session: Session,
+        problems,
+        benchmarks: Sequence[Benchmark],
+        folder: RunFolder,
+        live: Live,
+        preemption: Preemption,
+    ):
         config = session.config
+        self.preemption = preemption
+        session.engine.between_chunks = preemption.look
         self.session, self.config, self.live = session, config, live
         self.problems, self.benchmarks, self.folder = problems, benchmarks, folder
         self.files = RunFiles(folder.path, writes=is_first())
@@ -79,6 +93,7 @@ class _Trainer:
         self.state, self.step, host = self._start()
         self.memory, self.n_skipped = host["memory"], host["n_skipped"]
         self.cursor, self.entropy_coef = host["cursor"], host["entropy_coef"]
+        self.completed = self._host()
         has_reference = config.loss.kl != "none"
         self.reference = reference_weights(session.model.load(), self.spec) if has_reference else None
 
@@ -103,6 +118,16 @@ class _Trainer:
         return state, step, host
 
     def run(self) -> dict:
+        """Every step that is left. Asked to stop, it saves the last completed step and raises Preempted."""
+        try:
+            return self._run()
+        except Preempted:
+            self.live.warn(f"SIGTERM: step {self.step} is abandoned; the same command continues with it")
+            if self.step > self.folder.newest:
+                self._checkpoint()
+            raise
+
+    def _run(self) -> dict:
         evaluation: dict = {}
         while True:
             is_last = self.step == self.config.steps
@@ -143,6 +168,12 @@ class _Trainer:
         self.files.write_metrics(row)
         self.live.step(step, config.steps, row)
         self.step += 1
+        self.completed = self._host()
+
+    def _host(self) -> dict:
+        """What a checkpoint holds beside the arrays."""
+        host = {"memory": self.memory, "n_skipped": self.n_skipped, "cursor": self.cursor}
+        return {**host, "entropy_coef": self.entropy_coef}
 
     def _collect(self) -> tuple[list[Group], list[Group]]:
         """(all groups that were drawn, those that are trained), which differ only where groups are re-sampled."""
@@ -159,8 +190,9 @@ class _Trainer:
         self.cursor += n
         round_ = Round(sampling, config.sample.group_size, self.judge, config.seed, self.step, self.live.progress)
         own = {number: taken[number] for number in own_share(list(taken))}
-        groups = all_groups(self.session.engine.collect(own, round_, self.strategy, self.memory))
-        return [with_advantages(group, config) for group in groups]
+        groups = self.session.engine.collect(own, round_, self.strategy, self.memory)
+        self.preemption.meet()
+        return [with_advantages(group, config) for group in all_groups(groups)]
 
     def _update(self, groups: Sequence[Group], entropy: float) -> dict[str, float]:
         """Deals whole groups to updates. Advantages, behaviour, old and reference log-probs stay fixed within the step.
@@ -171,7 +203,7 @@ class _Trainer:
         updates = [pack(part, config, self.session.mesh) for part in parts]
         updates = [
             replace(u, microbatches=score(self.state.params, self.reference, u.microbatches, temperature, self.spec))
-            for u in updates
+            for u in self.preemption.before_each(updates)
         ]
         coefficient = SCHEDULES[config.loss.entropy_schedule](self.entropy_coef, entropy, config.loss)
         self.entropy_coef = coefficient.kept
@@ -181,7 +213,9 @@ class _Trainer:
                 continue
             rate = float(learning_rate(config.optim, self.spec.n_updates)(int(fetch(self.state.n_updates))))
             entropy_weight = np.float32(coefficient.applied / packed.n_tokens)
-            self.state, tally, norm = update(self.state, packed.microbatches, temperature, entropy_weight, self.spec)
+            # once the first update has moved the state, the step is finished: the state before it is gone
+            microbatches = packed.microbatches if found else self.preemption.before_each(packed.microbatches)
+            self.state, tally, norm = update(self.state, microbatches, temperature, entropy_weight, self.spec)
             row = {**tally_metrics(tally), "update/grad_norm": float(norm), "update/learning_rate": rate}
             found.append({key: value for key, value in row.items() if math.isfinite(value)})
             self._stop_if_not_finite(packed)
@@ -215,7 +249,7 @@ class _Trainer:
     def _evaluate(self) -> dict:
         self.live.phase(self.step, "evaluate")
         self.session.engine.load(self.state.params)
-        metrics, rows = evaluate(self.session, self.benchmarks, self.live.progress)
+        metrics, rows = evaluate(self.session, self.benchmarks, self.live.progress, self.preemption.meet)
         self.session.engine.unload()
         self.session.engine.meter.take()
         self.files.write_evaluation(self.step, [{"step": self.step, "metrics": metrics}, *rows])
@@ -224,8 +258,7 @@ class _Trainer:
 
     def _checkpoint(self) -> None:
         self.live.phase(self.step, "checkpoint")
-        host = {"memory": self.memory, "n_skipped": self.n_skipped, "cursor": self.cursor}
-        self.folder.save(self.step, self.state, {**host, "entropy_coef": self.entropy_coef})
+        self.folder.save(self.step, self.state, self.completed)
         self.files.start_interval(self.step)
 
 
