@@ -1,6 +1,7 @@
 """Runs the `lte` command as a user does: in a process of its own, on one CPU device."""
 
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -41,6 +42,23 @@ def start(*arguments, **changed: str) -> subprocess.Popen:
         text=True,
         cwd=ROOT,
     )
+
+
+def start_together(*arguments, n: int = 2) -> list[subprocess.Popen]:
+    """n processes of one run on this machine, each with a device of its own."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    return [
+        start(
+            *arguments,
+            "--distributed",
+            JAX_COORDINATOR_ADDRESS=address,
+            JAX_NUM_PROCESSES=str(n),
+            JAX_PROCESS_ID=str(index),
+        )
+        for index in range(n)
+    ]
 
 
 def wait_for(process: subprocess.Popen, condition: Callable[[], bool], seconds: float = 300) -> None:

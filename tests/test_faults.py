@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import checkpoint_arrays, lte, make_base, small_run, start, wait_for, without_times
+from commands import checkpoint_arrays, lte, make_base, small_run, start, start_together, wait_for, without_times
 
 from lte_jax.preempt import EXIT_CODE
 from lte_jax.report.files import read_metrics, read_rollouts
@@ -58,4 +58,29 @@ def test_sigterm_abandons_the_step_saves_the_one_before_and_the_same_command_con
     assert os.listdir(run / "checkpoints") == ["2"]
     assert (run / "rollouts/000002.jsonl").exists() == (phase == "update")
     assert f"continuing {run} at step 2" in lte(*arguments).stdout
+    assert same(run, straight)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("phase", ["sampling", "update"])
+def test_sigterm_on_one_of_two_processes_stops_both_and_they_continue(base, tmp_path, phase):
+    """The second is asked; both leave before the same place, and what they save together goes on bit for bit."""
+    two = ["steps=4", "checkpoint.every=9", "mesh.fsdp=2", *LONG_UPDATE]
+    straight, run = tmp_path / "straight", tmp_path / "run"
+    for process in start_together(*small_run(base, straight, *two)):
+        assert process.wait(timeout=400) == 0, process.stdout.read()
+    first, second = start_together(*small_run(base, run, *two))
+    wait_for(first, lambda: (run / "rollouts/000001.jsonl").exists())
+    if phase == "update":
+        wait_for(first, lambda: (run / "rollouts/000002.jsonl").exists())
+    else:
+        wait_for(first, lambda: len(read_metrics(run)) == 2)
+    asked = time.monotonic()
+    second.send_signal(signal.SIGTERM)
+    said = [process.communicate(timeout=60)[0] for process in (first, second)]
+    assert [first.returncode, second.returncode] == [EXIT_CODE] * 2, said
+    assert time.monotonic() - asked < 25
+    assert os.listdir(run / "checkpoints") == ["2"]
+    for process in start_together(*small_run(base, run, *two)):
+        assert process.wait(timeout=400) == 0, process.stdout.read()
     assert same(run, straight)

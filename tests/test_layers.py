@@ -32,6 +32,7 @@ ALLOWED = {
         ("jax", "numpy", "safetensors", "ml_dtypes"),
     ),
     "jobs": ((), ()),
+    "preempt": ((), ("jax",)),
     "report": (
         ("report", "records", "config"),
         ("numpy", "matplotlib", "plotly", "rich", "jinja2", "tensorboardX", "wandb"),
