@@ -302,6 +302,9 @@ class EvalConfig(Section):
 class CheckpointConfig(Section):
     every: int = setting(20, "steps between checkpoints; one more is written at the end", ge=1)
     keep: int = setting(2, "newest checkpoints kept", ge=1)
+    on_error: Literal["stop", "continue"] = setting(
+        "stop", "where a checkpoint cannot be written (a full disk); the older ones stay either way"
+    )
 
 
 class PreemptConfig(Section):
@@ -398,7 +401,8 @@ class Config(Section):
 def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     """Reads one YAML file and applies `section.key=value` overrides. Raises ConfigError."""
     try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+        place = Path(path) if isinstance(path, str) else path  # a run's own config may lie in a bucket
+        values = yaml.safe_load(place.read_text(encoding="utf-8")) or {}
     except OSError as error:
         raise ConfigError(f"{path}: cannot read the config: {error.strerror}") from None
     except yaml.YAMLError as error:

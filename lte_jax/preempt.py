@@ -119,6 +119,9 @@ def agreed_to_stop(asked: bool, place: int, arrived: bool) -> bool:
             is_asked = bool(client.key_value_dir_get(ASKED))
         if is_asked or arrived:
             client.key_value_set(f"{answer}0", "stop" if is_asked else "go", allow_overwrite=True)
+        if arrived and not is_asked:  # all are here, so nobody reads the last answer or these arrivals again
+            client.key_value_delete(f"{ARRIVED}{place}/")
+            client.key_value_delete(f"{PASSED}{place - 1}/")
         return is_asked
     if arrived:
         client.key_value_set(f"{ARRIVED}{place}/{own}", "")

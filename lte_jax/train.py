@@ -9,8 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lte_jax.boundary import Packed, fetch, fetch_rows, pack, tally_metrics
-from lte_jax.checkpoint import RunFolder
+from lte_jax.boundary import Packed, fetch, pack, tally_metrics
 from lte_jax.config import Config, ConfigError
 from lte_jax.device.arrays import TrainState
 from lte_jax.device.update import (
@@ -33,9 +32,11 @@ from lte_jax.host.verify import Verifier
 from lte_jax.preempt import Preempted, Preemption
 from lte_jax.processes import all_groups, is_first, merged, own_share, wait_for_all
 from lte_jax.records import Group, Status, Verdict
+from lte_jax.replay import write_batch
 from lte_jax.report.files import RunFiles, read_rollouts
 from lte_jax.report.live import Live
 from lte_jax.rollout import Round
+from lte_jax.run_folder import RunFolder
 from lte_jax.session import Session, check_hints, open_problems, open_session, with_prompts
 
 
@@ -61,10 +62,8 @@ def train(config: Config, run: str | Path, verifier: Verifier, live: Live) -> di
     benchmarks = open_benchmarks(session, live.say) if config.eval.every else []
     with (
         Preemption(config.preempt.grace_s, live.warn) as preemption,
-        RunFolder(run, config, file_hash(config.data.train)) as folder,
+        RunFolder(run, config, file_hash(config.data.train), live.warn) as folder,
     ):
-        for path in folder.incomplete:
-            live.warn(f"{path}: a checkpoint that is not whole was set aside")
         folder.keep_model(session.model.folder)
         wait_for_all("the run folder is ready")
         return _Trainer(session, problems, benchmarks, folder, live, preemption).run()
@@ -106,6 +105,7 @@ class _Trainer:
         else:
             state, host = found
             self.live.say(f"continuing {self.folder.path} at step {host['step']}")
+            self._say_resharded(host)
         step = host["step"]
         if step > self.config.steps:
             raise ConfigError(f"{self.folder.path} is at step {step} already, beyond steps = {self.config.steps}")
@@ -116,6 +116,15 @@ class _Trainer:
         self.files.cut(step)
         self.files.start_interval(step)
         return state, step, host
+
+    def _say_resharded(self, host: dict) -> None:
+        """Keys come from (seed, step, group, ...): another number of devices draws the same."""
+        before, now = host["mesh"], dict(self.session.mesh.shape)
+        if before != now:
+            self.live.say(
+                f"step {host['step']} was saved on mesh {before}, now it is {now}: resharded; random draws do not "
+                "depend on it, but sums are added in another order, so the last bits may differ"
+            )
 
     def run(self) -> dict:
         """Every step that is left. Asked to stop, it saves the last completed step and raises Preempted."""
@@ -136,8 +145,10 @@ class _Trainer:
             if is_last:
                 break
             self._take_step()
+            self.folder.look()
             if self.step % self.config.checkpoint.every == 0 or self.step == self.config.steps:
                 self._checkpoint()
+        self.folder.finish(self.step)
         self.live.finish(self.folder.path, evaluation)
         return evaluation
 
@@ -173,7 +184,7 @@ class _Trainer:
     def _host(self) -> dict:
         """What a checkpoint holds beside the arrays."""
         host = {"memory": self.memory, "n_skipped": self.n_skipped, "cursor": self.cursor}
-        return {**host, "entropy_coef": self.entropy_coef}
+        return {**host, "entropy_coef": self.entropy_coef, "mesh": dict(self.session.mesh.shape)}
 
     def _collect(self) -> tuple[list[Group], list[Group]]:
         """(all groups that were drawn, those that are trained), which differ only where groups are re-sampled."""
@@ -218,7 +229,7 @@ class _Trainer:
             self.state, tally, norm = update(self.state, microbatches, temperature, entropy_weight, self.spec)
             row = {**tally_metrics(tally), "update/grad_norm": float(norm), "update/learning_rate": rate}
             found.append({key: value for key, value in row.items() if math.isfinite(value)})
-            self._stop_if_not_finite(packed)
+            self._stop_if_not_finite(packed, temperature, entropy_weight)
         first = {key: value for key, value in (found[0] if found else {}).items() if key.startswith("mismatch/")}
         return {
             **combine(found),
@@ -230,20 +241,14 @@ class _Trainer:
             "update/n_nonfinite_total": int(fetch(self.state.n_nonfinite)),
         }
 
-    def _stop_if_not_finite(self, packed: Packed) -> None:
+    def _stop_if_not_finite(self, packed: Packed, temperature, entropy_weight) -> None:
         if int(fetch(self.state.n_nonfinite_in_row)) < self.config.optim.max_nonfinite:
             return
-        path = self.folder.path / f"nonfinite-{self.step:06d}.npz"
-        arrays = {
-            f"{index}/{name}": value
-            for index, micro in enumerate(packed.microbatches)
-            for name, value in fetch_rows(micro).items()
-        }
-        if is_first():
-            np.savez(path, **arrays)
+        batch = packed.microbatches, temperature, entropy_weight
+        folder = write_batch(self.folder.path, self.step, self.state.params, *batch)
         raise NonFiniteError(
             f"step {self.step}: {self.config.optim.max_nonfinite} updates in a row had gradients that are not finite; "
-            f"the last batch is in {path}"
+            f"the last batch is in {folder}: lte replay {folder}"
         )
 
     def _evaluate(self) -> dict:

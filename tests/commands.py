@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -103,6 +104,8 @@ def checkpoint_arrays(run: Path) -> list[np.ndarray]:
     import orbax.checkpoint as ocp
 
     newest = max((run / "checkpoints").iterdir(), key=lambda path: int(path.name))
-    with ocp.StandardCheckpointer() as reader:
-        trees = [reader.restore((newest / item).absolute()) for item in ("params", "optimiser")]
+    here = jax.sharding.SingleDeviceSharding(jax.devices()[0])  # for what other processes' devices wrote
+    with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as reader:
+        read = partial(reader.restore, args=ocp.args.StandardRestore(fallback_sharding=here))
+        trees = [read((newest / item).absolute()) for item in ("params", "optimiser")]
     return [np.asarray(leaf) for leaf in jax.tree.leaves(trees)]

@@ -33,14 +33,18 @@ ALLOWED = {
     ),
     "jobs": ((), ()),
     "preempt": ((), ("jax",)),
+    "paths": ((), ("etils",)),
+    "locks": (("paths", "config"), ("etils",)),
     "report": (
-        ("report", "records", "config"),
-        ("numpy", "matplotlib", "plotly", "rich", "jinja2", "tensorboardX", "wandb"),
+        ("report", "records", "config", "paths"),
+        ("numpy", "matplotlib", "plotly", "rich", "jinja2", "tensorboardX", "wandb", "etils"),
     ),
 }
 # module -> what it may not import; everything else is free to it
 FORBIDDEN = {
     "checkpoint": ("train", "study", "cli"),
+    "replay": ("train", "study", "cli"),
+    "run_folder": ("train", "study", "cli"),
     "session": ("evaluate", "generate", "train", "warmup", "study", "cli"),
     "evaluate": ("train", "study", "cli"),
     "generate": ("train", "study", "cli"),

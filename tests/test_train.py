@@ -233,7 +233,12 @@ def test_an_update_that_is_not_finite_is_skipped_and_counted_and_stops_the_run_a
         if stops:
             with pytest.raises(train.NonFiniteError, match="the last batch is in"):
                 train.train(*arguments)
-            assert np.isinf(np.load(run / "nonfinite-000000.npz")["0/advantage_B"]).any()
+            first, *others = json.loads(lte("replay", run / "nonfinite/000000", "--json").stdout)["microbatches"]
+            assert first["inputs"] == {"advantage_B": [0]} and first["logp"] == [] and "embed" in first["gradients"]
+            assert not np.isfinite(first["gradient_norm"])
+            assert all(np.isfinite(other["gradient_norm"]) and not other["gradients"] for other in others)
+            told = lte("replay", run / "nonfinite/000000").stdout
+            assert "not finite in inputs: {'advantage_B': [0]}" in told
             assert len(list(read_rollouts(run))) == 8
         else:
             train.train(*arguments)
