@@ -20,7 +20,8 @@
 # the network file by file they would be read by all of them at once, slice after slice.
 #
 # Exit code 75 says that the slice was asked to stop and the last completed step is saved (docs/resuming.md): the script
-# starts the same command again, which continues. Any other failure ends it.
+# starts the same command again, which continues. Any other failure ends it; where a spot slice itself was taken away, ssh
+# ends with 255, and this script, called again, makes another slice and continues there.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR
 source "$(dirname "$0")/venv.sh"

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import jax
 import orbax.checkpoint as ocp
 import yaml
 from etils import epath
@@ -103,8 +104,8 @@ class RunFolder:
             self.wait()
 
     def wait(self) -> None:
-        """Waits for the checkpoint that is being written. Where it could not be, warns or raises SaveError, as
-        `checkpoint.on_error` says; what is left of it is removed."""
+        """Waits for the checkpoint that is being written. Where it could not be, what is left of it is removed, and
+        `checkpoint.on_error` says whether that is a warning or a SaveError; of several processes, always the latter."""
         if self._saving is not None:
             with self._failure_is_said():
                 self.manager.wait_until_finished()
@@ -122,12 +123,12 @@ class RunFolder:
             yield
         except Exception as error:  # whatever the file system, Orbax and TensorStore make of a full disk
             step, self._saving = self._saving, None
+            said = f"{self.path}: the checkpoint of step {step} could not be written ({_in_short(error)})"
+            if jax.process_count() > 1:  # the others do not know, and one alone cannot go on
+                raise SaveError(f"{said}; the older ones are there") from error
             self.manager.close()
             self.manager = open_manager(self.path, self._config.keep)  # which removes what is half-written
-            said = (
-                f"{self.path}: the checkpoint of step {step} could not be written ({_in_short(error)}); the newest "
-                f"whole one is of step {self.newest}"
-            )
+            said += f"; the newest whole one is of step {self.newest}"
             if self._config.on_error == "stop":
                 raise SaveError(f"{said}. checkpoint.on_error=continue would go on without it") from error
             self._warn(f"{said}; going on, as checkpoint.on_error says")

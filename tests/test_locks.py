@@ -1,4 +1,4 @@
-"""One run per folder in a bucket, where nothing can be locked. The bucket is a folder of a disk here; times are short."""
+"""One run per folder in a bucket, where nothing can be locked. Here the bucket is a folder, and times are short."""
 
 import json
 import threading

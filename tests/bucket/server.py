@@ -93,10 +93,17 @@ def handler(root: Path) -> type[BaseHTTPRequestHandler]:
     return Handler
 
 
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_) -> None:
+        """A client that was killed is no error."""
+
+
 @contextmanager
 def serving(root: Path):
     """Environment variables with which a process takes `root` for all buckets."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler(root))
+    server = Server(("127.0.0.1", 0), handler(root))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield {
