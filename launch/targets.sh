@@ -7,6 +7,7 @@
 #
 # They lie in .targets/KIND-VERSION, outside of the environment: jax in .venv must not take this machine for one with a TPU.
 set -euo pipefail
+# shellcheck source-path=SCRIPTDIR
 source "$(dirname "$0")/venv.sh"
 ensure_venv test,report
 

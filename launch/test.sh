@@ -6,6 +6,7 @@
 # With CI=true, CPU torch is installed too and a parity test that skips is a failure; to have the parity tests
 # elsewhere: .venv/bin/pip install -e '.[parity]'. Tests marked slow run with `bash launch/test.sh -m slow`.
 set -euo pipefail
+# shellcheck source-path=SCRIPTDIR
 source "$(dirname "$0")/venv.sh"
 extras=test,report
 [ "${CI:-}" = true ] && extras=test,report,parity

@@ -1,4 +1,5 @@
-# Sourced by quickstart.sh and test.sh: makes .venv in the checkout and installs lte_jax into it, once.
+# shellcheck shell=bash
+# Sourced by the other scripts: makes .venv in the checkout and installs lte_jax into it, once; and what they share.
 #
 #   PYTHON   interpreter to use (default: the first of python3, python3.12, python3.11, python3.13 that is 3.11 to 3.13)
 #   VENV     where the environment lies (default: .venv)
@@ -6,7 +7,7 @@
 # The CPU build of jax is what a bare `jax` brings. For an accelerator, install its build into .venv afterwards
 # (README.md, "Accelerators"); the scripts leave it alone.
 
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit
 VENV="${VENV:-.venv}"
 
 # XLA's CPU buffers are mapped anew in every step, and page faults are dear on a virtual machine. So glibc asks for huge
@@ -42,4 +43,36 @@ ensure_venv() {
     PYTHONWARNINGS=ignore "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --editable ".[$extras]"
     touch "$stamp"
   fi
+}
+
+# What follows --run among the arguments, which a launcher needs to know.
+run_folder() {
+  local before=""
+  for word in "$@"; do
+    case "$before,$word" in
+      --run,*) echo "$word"; return ;;
+      *,--run=*) echo "${word#--run=}"; return ;;
+    esac
+    before="$word"
+  done
+  echo "error: wanted CONFIG [section.key=value ...] --run FOLDER, got: $*" >&2
+  return 2
+}
+
+# The command as it could be typed.
+shown() {
+  local word line=()
+  for word in "$@"; do
+    if [[ "$word" =~ ^[][A-Za-z0-9_./:=@,+-]+$ ]]; then line+=("$word"); else line+=("${word@Q}"); fi
+  done
+  echo "${line[*]}"
+}
+
+# Prints the command where the first word is true, else becomes it.
+show_or_exec() {
+  if "$1"; then
+    shown "${@:2}"
+    exit
+  fi
+  exec "${@:2}"
 }

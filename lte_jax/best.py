@@ -9,13 +9,17 @@ from statistics import fmean
 from lte_jax.checkpoint import MODEL, save_params
 from lte_jax.config import ConfigError
 from lte_jax.evaluate import Benchmark
+from lte_jax.paths import is_remote, open_path
 from lte_jax.processes import is_first, wait_for_all
 
 BEST, SCORE = "best", "score.json"
 
 
-def check_measure(wanted: str, benchmarks: Sequence[Benchmark]) -> None:
-    """Refuses an `eval.keep_best` that no evaluation will give. Raises ConfigError with those that it will."""
+def check_measure(wanted: str, benchmarks: Sequence[Benchmark], run: str | Path) -> None:
+    """Refuses an `eval.keep_best` that no evaluation will give, or a run folder where no folder can be renamed. Raises
+    ConfigError with what was wanted."""
+    if is_remote(open_path(run)):
+        raise ConfigError(f"eval.keep_best = {wanted}: wanted a run folder on a disk, got {run}")
     known = [f"{b.name}/{name}" for b in benchmarks for name in _measures(b)]
     in_all = set.intersection(*(set(_measures(b)) for b in benchmarks)) if benchmarks else set()
     if wanted not in {*known, *in_all}:

@@ -1,41 +1,27 @@
-"""Checkpoints and models on disk.
+"""Models as they are stored: a Hugging Face folder, a run folder or one of its checkpoints; and from one to another."""
 
-The resume rule: a run folder holds the resolved config, the data's hash and checkpoints that fall between steps. The
-same command continues from the newest one. Host state is step, cursor into the problems, strategy memory, entropy
-coefficient and counters; random keys and evaluation derive from (seed, step). What was written after the checkpoint
-is cut and made again, bit for bit on a CPU. A changed config or data file is refused, but for steps, logging,
-evaluation, checkpointing and the verifier's limits.
-"""
-
-import fcntl
-import json
 import shutil
+import tempfile
 from collections.abc import Callable
-from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO
 
 import orbax.checkpoint as ocp
-import yaml
+from etils import epath
 from jax.sharding import Mesh
 
 from lte_jax import convert
-from lte_jax.config import Config, ConfigError, MeshConfig, dump
-from lte_jax.device.arrays import TrainState
+from lte_jax.config import ConfigError, MeshConfig
 from lte_jax.device.mesh import abstract_params, check_divides, make_mesh
 from lte_jax.device.weights import Architecture
 from lte_jax.hf_config import read_config
 from lte_jax.host.tokenizer import open_tokenizer
-from lte_jax.processes import is_first, wait_for_all
+from lte_jax.paths import copy_files, is_remote, on_disk, open_path
 
-LIMITS = tuple(
-    f"verify.{name}" for name in ("workers", "timeout_s", "memory_mb", "batch_timeout_s", "equality_timeout_s")
-)
-MAY_CHANGE = ("steps", "log", "eval", "checkpoint", "study", *LIMITS)
 CHECKPOINTS, MODEL = "checkpoints", "model"
 ITEMS = ("params", "optimiser", "host")
+COMMITTED = "commit_success.txt"  # what Orbax writes last where folders cannot be renamed
 
 
 @dataclass(frozen=True)
@@ -46,12 +32,12 @@ class Model:
     load: Callable[[], dict]
     stop_ids: tuple[int, ...]  # of config.json and generation_config.json; the tokenizer knows more
     folder: Path  # with its tokenizer and Hugging Face config
-    source: Path  # where the weights lie: of a run, the checkpoint that was found newest
+    source: epath.Path  # where the weights lie: of a run, the checkpoint that was found newest
 
 
 def open_model(path: str | Path, mesh: Mesh) -> Model:
     """Looks at a Hugging Face folder, a run folder (its newest checkpoint) or one checkpoint of a run."""
-    path, folder = Path(path), model_files(path)
+    path, folder = open_path(path), model_files(path)
     run, step = _as_checkpoint(path)
     found = read_config(folder)
     check_divides(found.arch, mesh)
@@ -65,25 +51,34 @@ def open_model(path: str | Path, mesh: Mesh) -> Model:
 
 def model_files(path: str | Path) -> Path:
     """The folder with tokenizer and Hugging Face config of what `open_model` takes. ConfigError where it is neither."""
-    path = Path(path)
+    path = open_path(path)
     run, _ = _as_checkpoint(path)
     folder = run / MODEL if run else path
     if not (folder / "config.json").is_file():
         raise ConfigError(f"{path}: neither a Hugging Face folder (no config.json) nor a run folder (no checkpoint)")
-    return folder
+    if not run and is_remote(path):
+        raise ConfigError(f"{path}: a Hugging Face folder must lie on this machine's disk or be mounted there")
+    return on_disk(folder)
 
 
-def _as_checkpoint(path: Path) -> tuple[Path, int] | tuple[None, None]:
+def _as_checkpoint(path: epath.Path) -> tuple[epath.Path, int] | tuple[None, None]:
     """(run folder, step) where the path is a run or one of its checkpoints."""
     if path.parent.name == CHECKPOINTS and path.name.isdigit() and path.is_dir():
         return path.parent.parent, int(path.name)
-    steps = [int(p.parent.name) for p in (path / CHECKPOINTS).glob("*/params") if p.parent.name.isdigit()]
+    steps = [int(p.name) for p in checkpoints(path) if (p / "params").is_dir()]
     return (path, max(steps)) if steps else (None, None)
 
 
-def _restore_params(run: Path, step: int, arch: Architecture, mesh: Mesh) -> dict:
+def checkpoints(run: epath.Path) -> list[epath.Path]:
+    """Its checkpoints that were written to the end; some item of one may be missing all the same."""
+    folder = run / CHECKPOINTS
+    found = [path for path in folder.iterdir() if path.name.isdigit()] if folder.is_dir() else []
+    return [path for path in found if not is_remote(path) or (path / COMMITTED).exists()]
+
+
+def _restore_params(run: epath.Path, step: int, arch: Architecture, mesh: Mesh) -> dict:
     target = ocp.args.StandardRestore(abstract_params(arch, mesh))
-    with _manager(run) as manager:
+    with open_manager(run) as manager:
         return manager.restore(step, args=ocp.args.Composite(params=target))["params"]
 
 
@@ -95,18 +90,18 @@ def import_hf(source: Path, run: Path) -> None:
     unfinished = run.with_name(f"{run.name}.partial")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
-    _copy_model(model.folder, unfinished / MODEL)
+    copy_model(model.folder, epath.Path(unfinished / MODEL))
     save_params(unfinished, 0, model.load())
     unfinished.rename(run)
 
 
 def save_params(run: Path, step: int, params: dict) -> None:
     """Writes a checkpoint of weights alone, and waits for it."""
-    with _manager(run) as manager:
+    with open_manager(epath.Path(run)) as manager:
         manager.save(step, args=ocp.args.Composite(params=ocp.args.StandardSave(params)))
 
 
-def export_hf(source: Path, target: Path, dtype: str) -> None:
+def export_hf(source: str | Path, target: Path, dtype: str) -> None:
     """Writes a model as a Hugging Face folder, tokenizer included. `dtype`: bfloat16 or float32."""
     model = open_model(source, make_mesh(MeshConfig()))
     convert.export_params(
@@ -115,146 +110,25 @@ def export_hf(source: Path, target: Path, dtype: str) -> None:
     open_tokenizer(model.folder).save(target)
 
 
-def _copy_model(source: Path, target: Path) -> None:
-    """Tokenizer and configs, not weights; there whole or not at all."""
-    partial_copy = target.with_name(target.name + ".partial")
-    shutil.rmtree(partial_copy, ignore_errors=True)
-    open_tokenizer(source).save(partial_copy)
-    for name in ("config.json", "generation_config.json"):
-        if (source / name).is_file():
-            shutil.copyfile(source / name, partial_copy / name)
-    partial_copy.rename(target)
+def copy_model(source: Path, target: epath.Path) -> None:
+    """Tokenizer and configs, not weights; on a disk there whole or not at all, in a bucket config.json last."""
+    with tempfile.TemporaryDirectory(dir=None if is_remote(target) else target.parent) as made:
+        copy = Path(made) / MODEL
+        open_tokenizer(source).save(copy)
+        names = ("generation_config.json", "config.json")
+        found = [source / name for name in names if (source / name).is_file()]
+        if is_remote(target):
+            copy_files(copy, target)
+        for path in found:
+            epath.Path(path).copy((target if is_remote(target) else epath.Path(copy)) / path.name, overwrite=True)
+        if not is_remote(target):
+            copy.rename(target)
 
 
-def _manager(run: Path, keep: int | None = None) -> ocp.CheckpointManager:
+def open_manager(run: epath.Path, keep: int | None = None) -> ocp.CheckpointManager:
+    """Orbax's view of a run's checkpoints. `keep`: to write them, the newest so many staying; None: to read them."""
     return ocp.CheckpointManager(
-        (run / CHECKPOINTS).absolute(),
+        run / CHECKPOINTS,
         item_names=ITEMS,
         options=ocp.CheckpointManagerOptions(max_to_keep=keep, cleanup_tmp_directories=keep is not None),
     )
-
-
-class RunFolder:
-    """One run's folder, locked while it is open. Raises ConfigError where another run holds it.
-
-    Of the several processes of one run, the first locks it and writes what is not a checkpoint's.
-    """
-
-    def __init__(self, path: str | Path, config: Config, data_hash: str):
-        self.path = Path(path)
-        self.path.mkdir(parents=True, exist_ok=True)
-        self._lock = _locked(self.path) if is_first() else nullcontext()
-        self.incomplete: list[Path] = []
-        with ExitStack() as on_error:
-            on_error.enter_context(self._lock)
-            self._refuse_changes(config, data_hash)
-            if is_first():
-                _write(self.path / "data.json", json.dumps({"sha256": data_hash}))
-                _write(self.path / "config.yaml", dump(config))
-                self.incomplete = _set_aside_incomplete(self.path / CHECKPOINTS)
-            wait_for_all("checkpoints may be opened")
-            self.manager = _manager(self.path, config.checkpoint.keep)
-            on_error.pop_all()
-
-    def __enter__(self) -> "RunFolder":
-        return self
-
-    def __exit__(self, *exception) -> None:
-        self.manager.wait_until_finished()
-        self.manager.close()
-        self._lock.__exit__(*exception)
-
-    def keep_model(self, source: Path) -> None:
-        """Copies tokenizer and configs of the starting model, so that the run folder is a model by itself."""
-        if is_first() and not (self.path / MODEL).exists():
-            _copy_model(source, self.path / MODEL)
-
-    def save(self, step: int, state: TrainState, host: dict) -> None:
-        """Writes a checkpoint in the background; the newest `checkpoint.keep` stay."""
-        optimiser = state._replace(params={})
-        self.manager.save(
-            step,
-            args=ocp.args.Composite(
-                params=ocp.args.StandardSave(state.params),
-                optimiser=ocp.args.StandardSave(optimiser._asdict()),
-                host=ocp.args.JsonSave({**host, "step": step}),
-            ),
-        )
-
-    def restore(self, target: TrainState) -> tuple[TrainState, dict] | None:
-        """(state, host state) of the newest checkpoint, placed as `target` says; None where there is none."""
-        step = self.manager.latest_step()
-        if step is None:
-            return None
-        found = self.manager.restore(
-            step,
-            args=ocp.args.Composite(
-                params=ocp.args.StandardRestore(target.params),
-                optimiser=ocp.args.StandardRestore(target._replace(params={})._asdict()),
-                host=ocp.args.JsonRestore(),
-            ),
-        )
-        return TrainState(**{**found["optimiser"], "params": found["params"]}), found["host"]
-
-    def _refuse_changes(self, config: Config, data_hash: str) -> None:
-        """Refuses other values than the run was started with, and names them."""
-        config_path, data_path = self.path / "config.yaml", self.path / "data.json"
-        if (self.path / CHECKPOINTS).exists() and not config_path.is_file():
-            raise ConfigError(
-                f"{self.path}: holds checkpoints but no config.yaml, so it is no run; choose another folder"
-            )
-        if config_path.is_file():
-            if not data_path.is_file():
-                raise ConfigError(f"{data_path} is missing: without it this run's data cannot be compared")
-            before = yaml.safe_load(config_path.read_text(encoding="utf-8"))
-            changed = sorted(_changes(before, yaml.safe_load(dump(config))))
-            falling = config.optim.schedule != "constant" and before.get("steps") != config.steps
-            if falling:
-                changed.append(f"steps (optim.schedule={config.optim.schedule} depends on it)")
-            if json.loads(data_path.read_text())["sha256"] != data_hash:
-                changed.append("data.train (the file's content)")
-            if changed:
-                raise ConfigError(
-                    f"{self.path}: this run was started with other settings: {', '.join(changed)}. "
-                    "Give it another folder, or restore the old values"
-                )
-
-
-def _locked(run: Path) -> IO:
-    """The run's lock file, held until it is closed."""
-    lock = (run / "lock").open("w")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        lock.close()
-        raise ConfigError(f"{run}: another process is running here; wait for it or choose another folder") from None
-    return lock
-
-
-def _set_aside_incomplete(checkpoints: Path) -> list[Path]:
-    """Renames checkpoints that lack an item (a full disk, a broken copy), so that the newest whole one is found."""
-    moved = []
-    for path in checkpoints.glob("*"):
-        if path.name.isdigit() and not all((path / item).is_dir() for item in ITEMS):
-            moved.append(path.rename(path.with_name(f"{path.name}.incomplete")))
-    return moved
-
-
-def _write(path: Path, text: str) -> None:
-    """There whole or not at all."""
-    unfinished = path.with_name(f"{path.name}.partial")
-    unfinished.write_text(text, encoding="utf-8")
-    unfinished.rename(path)
-
-
-def _changes(before: dict, after: dict, prefix: str = "") -> list[str]:
-    found = []
-    for key in before.keys() | after.keys():
-        old, new = before.get(key), after.get(key)
-        if f"{prefix}{key}" in MAY_CHANGE or old == new:
-            continue
-        if isinstance(old, dict) and isinstance(new, dict):
-            found += _changes(old, new, f"{prefix}{key}.")
-        else:
-            found.append(f"{prefix}{key} ({old!r} -> {new!r})")
-    return found

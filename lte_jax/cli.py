@@ -23,11 +23,21 @@ ConfigFile = Annotated[Path, typer.Argument(help="YAML file, such as configs/qui
 Json = Annotated[bool, typer.Option("--json", help="print one JSON object on standard output and nothing else there")]
 
 
+def _local(folder: Path) -> Path:
+    """Refuses a bucket where a folder of a disk is wanted."""
+    if str(folder).startswith("gs:"):
+        raise typer.BadParameter(f"{folder}: wanted a folder of a disk; only `lte train --run` writes to a bucket")
+    return folder
+
+
 @app.command()
 def train(
     config: ConfigFile,
     overrides: Overrides = None,
-    run: Annotated[Path, typer.Option(help="run folder; of several processes, one that all see")] = Path("runs/train"),
+    run: Annotated[
+        str,
+        typer.Option(help="run folder, on a disk or in a bucket (gs://...); of several processes, one that all see"),
+    ] = "runs/train",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="say what would run; open no device")] = False,
     distributed: Annotated[bool, typer.Option(help="this process is one of several that train together")] = False,
 ):
@@ -46,7 +56,7 @@ def train(
 
                 say_what_would_run(resolved, verifier, print)
             return
-        _keep_programs(run / "cache")
+        _keep_programs(f"{run}/cache")
         with _verifier(resolved) as verifier:
             from lte_jax.processes import is_first, join
             from lte_jax.report.live import Live
@@ -61,7 +71,7 @@ def train(
 def study(
     config: ConfigFile,
     overrides: Overrides = None,
-    run: Annotated[Path, typer.Option(help="folder of the study")] = Path("runs/study"),
+    run: Annotated[Path, typer.Option(help="folder of the study", callback=_local)] = Path("runs/study"),
 ):
     """Compares strategies over seeds from one base; the same command continues a stopped study."""
     from lte_jax import config as settings
@@ -86,7 +96,7 @@ def study(
 def warmup(
     config: ConfigFile,
     overrides: Overrides = None,
-    run: Annotated[Path, typer.Option(help="folder to make base and data in")] = Path("runs/warmup"),
+    run: Annotated[Path, typer.Option(help="folder to make base and data in", callback=_local)] = Path("runs/warmup"),
 ):
     """Makes the built-in task's problem files and its base model, as a Hugging Face folder."""
     from lte_jax import config as settings
@@ -240,10 +250,41 @@ def config(
             print(f"{name} = {spelled}\n    {meaning}")
 
 
+@app.command()
+def replay(
+    folder: Annotated[str, typer.Argument(help="RUN/nonfinite/STEP, as a run that stopped has named it")],
+    overrides: Overrides = None,
+    as_json: Json = False,
+):
+    """Shows where the numbers of a batch were not finite: its rows, their log-probs, the gradients."""
+    from lte_jax import config as settings
+    from lte_jax.paths import open_path
+
+    with _clear_errors():
+        own = open_path(folder).parent.parent / "config.yaml"
+        resolved = settings.load(own, overrides or [])
+        from dataclasses import asdict
+
+        from lte_jax.replay import replay as look_again
+
+        found = [asdict(finding) for finding in look_again(folder, resolved)]
+        if as_json:
+            print(json.dumps({"microbatches": found}))
+            return
+        for index, values in enumerate(found):
+            rows, columns = values["shape"]
+            print(f"micro-batch {index}: {rows} rows x {columns}, gradient norm {values['gradient_norm']:.4g}")
+            for name in ("inputs", "logp", "gradients"):
+                if values[name]:
+                    print(f"  not finite in {name}: {values[name]}")
+
+
 @app.command("import-hf")
 def import_hf(
-    source: Annotated[Path, typer.Argument(help="Hugging Face folder")],
-    run: Annotated[Path, typer.Argument(help="run folder to make: its checkpoint 0 holds the weights")],
+    source: Annotated[Path, typer.Argument(help="Hugging Face folder", callback=_local)],
+    run: Annotated[
+        Path, typer.Argument(help="run folder to make: its checkpoint 0 holds the weights", callback=_local)
+    ],
 ):
     """Converts a Hugging Face folder into a checkpoint."""
     with _clear_errors():
@@ -255,8 +296,8 @@ def import_hf(
 
 @app.command("export-hf")
 def export_hf(
-    model: Annotated[Path, typer.Argument(help="run folder or checkpoint")],
-    target: Annotated[Path, typer.Argument(help="folder to make")],
+    model: Annotated[str, typer.Argument(help="run folder or checkpoint")],
+    target: Annotated[Path, typer.Argument(help="folder to make", callback=_local)],
     dtype: Annotated[str, typer.Option(help="bfloat16 or float32")] = "bfloat16",
 ):
     """Writes a Hugging Face folder that transformers loads, tokenizer included."""
@@ -272,7 +313,7 @@ def _clear_errors() -> Iterator[None]:
     """What our own code refuses becomes one line and exit code 2; what a library raises keeps its stack trace."""
     try:
         yield
-    except (ValueError, RuntimeError, FileNotFoundError) as error:
+    except (ValueError, RuntimeError, OSError) as error:
         raised_in = Path(traceback.extract_tb(error.__traceback__)[-1].filename)
         if Path(__file__).parent not in raised_in.parents and not isinstance(error, FileNotFoundError):
             raise
@@ -287,9 +328,10 @@ def _verifier(config):
     return Verifier(config.reward, **config.verify.model_dump())
 
 
-def _keep_programs(folder: Path) -> None:
+def _keep_programs(folder: Path | str) -> None:
     """Compiled programs outlive the process, unless the user has said where else: called before jax is imported."""
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(folder.absolute()))
+    place = str(folder) if "://" in str(folder) else str(Path(folder).absolute())
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", place)
 
 
 def _evaluated(config, verifier, live, output: Path | None) -> tuple[dict, list[dict]]:
@@ -316,8 +358,9 @@ def _for_model(model: str, config: Path | None, overrides, evaluation: dict):
     """The config of an evaluation: a file's, else that of the run which the model is or is a checkpoint of, else the
     defaults."""
     from lte_jax import config as settings
+    from lte_jax.paths import open_path
 
-    folder = Path(model).absolute()
+    folder = open_path(model)
     run = folder.parent.parent if folder.parent.name == "checkpoints" else folder
     own = run / "config.yaml"
     source = config or (own if own.is_file() else None)

@@ -336,6 +336,15 @@ class EvalConfig(Section):
 class CheckpointConfig(Section):
     every: int = setting(20, "steps between checkpoints; one more is written at the end", ge=1)
     keep: int = setting(2, "newest checkpoints kept", ge=1)
+    on_error: Literal["stop", "continue"] = setting(
+        "stop", "where a checkpoint cannot be written (a full disk); the older ones stay either way"
+    )
+
+
+class PreemptConfig(Section):
+    grace_s: float = setting(
+        25.0, "seconds from SIGTERM to the end of the process; Kubernetes kills after 30 by default", gt=0
+    )
 
 
 class LogConfig(Section):
@@ -401,6 +410,7 @@ class Config(Section):
     verify: VerifyConfig = VerifyConfig()
     eval: EvalConfig = EvalConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
+    preempt: PreemptConfig = PreemptConfig()
     log: LogConfig = LogConfig()
     warmup: WarmupConfig = WarmupConfig()
     study: StudyConfig = StudyConfig()
@@ -440,7 +450,8 @@ def load_suite(path: str | Path) -> dict:
 
 def _read_yaml(path: str | Path) -> dict:
     try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+        place = Path(path) if isinstance(path, str) else path  # a run's own config may lie in a bucket
+        values = yaml.safe_load(place.read_text(encoding="utf-8")) or {}
     except OSError as error:
         raise ConfigError(f"{path}: cannot read the config: {error.strerror}") from None
     except yaml.YAMLError as error:

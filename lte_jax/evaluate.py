@@ -94,22 +94,28 @@ def evaluate(
     benchmarks: Sequence[Benchmark],
     progress: Callable[[int, int], None] = lambda n_done, n_total: None,
     store: Store | None = None,
+    before_exchange: Callable[[], None] = lambda: None,
 ) -> tuple[dict[str, dict[str, float]], list[dict]]:
-    """(metrics by benchmark, one row per problem). The engine must hold the weights."""
+    """(metrics by benchmark, one row per problem). The engine must hold the weights.
+
+    `before_exchange` is called in all processes before they exchange a benchmark's rows.
+    """
     store = store or NotStored()
     metrics: dict[str, dict[str, float]] = {}
     rows: list[dict] = []
     n_total = sum(len(benchmark.problems) * benchmark.samples for benchmark in benchmarks)
     n_before = 0
     for benchmark in benchmarks:
-        found = _rows(session, benchmark, store, lambda n: progress(n_before + n, n_total))
+        found = _rows(session, benchmark, store, lambda n: progress(n_before + n, n_total), before_exchange)
         n_before += len(benchmark.problems) * benchmark.samples
         metrics[benchmark.name] = summary(found, benchmark.k)
         rows += found
     return metrics, rows
 
 
-def _rows(session: Session, benchmark: Benchmark, store: Store, drawn: Callable[[int], None]) -> list[dict]:
+def _rows(
+    session: Session, benchmark: Benchmark, store: Store, drawn: Callable[[int], None], before_exchange
+) -> list[dict]:
     """One row per problem, in the file's order. Each process draws and grades its share of the problems; verdicts are
     taken in a thread while the device draws."""
     share = own_share(range(len(benchmark.problems)))
@@ -127,6 +133,7 @@ def _rows(session: Session, benchmark: Benchmark, store: Store, drawn: Callable[
         rows = {i: verdicts[i].result() for i in share}
     finally:
         grader.shutdown(wait=False, cancel_futures=True)
+    before_exchange()
     of_all = {int(i): row for part in all_values(rows) for i, row in part.items()}
     return [of_all[i] for i in range(len(benchmark.problems))]
 

@@ -100,6 +100,7 @@ class Engine:
         self.config, self.max_prompt = config, max_prompt
         self.stop_ids = np.array(sorted(stop_ids), np.int32)
         self.meter = Meter()
+        self.between_chunks: Callable[[], None] = lambda: None  # what it raises abandons the sampling
         self.weights: dict | None = None
 
     def load(self, params: dict) -> None:
@@ -118,12 +119,14 @@ class Engine:
         with self._slots(sampling, expecting=False) as slots:
             slots.add(requests)
             while slots.busy:
+                self.between_chunks()
                 yield from slots.turn()
 
     def collect(self, problems: NumberedProblems, round_: Round, strategy, memory: dict) -> list[Group]:
         """The groups of one step, in problem order: sampled, verified, retried as the strategy asks, and mixed."""
         with self._slots(round_.sampling, expecting=True) as slots:
-            return _Collection(slots, round_, strategy, memory, self.config, self.meter).run(problems)
+            collection = _Collection(slots, round_, strategy, memory, self.config, self.meter)
+            return collection.run(problems, self.between_chunks)
 
     @contextmanager
     def _slots(self, sampling: Sampling, expecting: bool) -> Iterator[Slots]:
@@ -171,12 +174,13 @@ class _Collection:
         self._n_open = 0  # asks that lack a verdict
         self._n_awaited = 0  # of these, asks that lack nothing else, and may soon bring another
 
-    def run(self, problems: NumberedProblems) -> list[Group]:
+    def run(self, problems: NumberedProblems, between_chunks: Callable[[], None]) -> list[Group]:
         for index, (problem, prompt) in problems.items():
             self._ask(_Ask(index, problem, prompt, self._round.group_size, Origin.PLAIN, 0))
         grader, n_done = ThreadPoolExecutor(1, "verdicts"), 0
         try:
             while self._n_open:
+                between_chunks()
                 finished = self._slots.turn(hurry=self._n_awaited > 0) if self._slots.busy else []
                 n_done += len(finished)
                 if finished:

@@ -14,13 +14,13 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
-from lte_jax.checkpoint import LIMITS
 from lte_jax.config import Config, ConfigError, build, dump, fields, load
 from lte_jax.jobs import Job, run_jobs
 from lte_jax.report.files import whole_lines
 from lte_jax.report.live import Live, Pace
 from lte_jax.report.results import n_cores, write_bases, write_results
 from lte_jax.report.runs import last_evaluation, read_evaluations
+from lte_jax.run_folder import LIMITS
 
 BASE, DATA = "base", "data"  # folders that warmup.make_base writes
 CONFIGS, CACHE, SECONDS = "configs", "cache", "seconds.json"

@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from lte_jax.best import BEST, check_measure, keep_if_best
-from lte_jax.boundary import Packed, fetch, fetch_rows, pack, tally_metrics
-from lte_jax.checkpoint import RunFolder
+from lte_jax.boundary import Packed, fetch, pack, tally_metrics
 from lte_jax.config import Config, ConfigError
 from lte_jax.device.arrays import TrainState
 from lte_jax.device.update import (
@@ -31,11 +30,14 @@ from lte_jax.host.metrics import group_metrics
 from lte_jax.host.problems import file_hash, take
 from lte_jax.host.refill import fill
 from lte_jax.host.verify import Verifier
+from lte_jax.preempt import Preempted, Preemption
 from lte_jax.processes import all_groups, is_first, merged, own_share, wait_for_all
 from lte_jax.records import Group, Status, Verdict
+from lte_jax.replay import write_batch
 from lte_jax.report.files import RunFiles, read_rollouts
 from lte_jax.report.live import Live
 from lte_jax.rollout import Round
+from lte_jax.run_folder import RunFolder
 from lte_jax.session import Session, check_hints, open_problems, open_session, with_prompts
 
 
@@ -60,20 +62,31 @@ def train(config: Config, run: str | Path, verifier: Verifier, live: Live) -> di
         check_hints(session, [problem for problem, _ in problems])
     benchmarks = open_benchmarks(session, live.say) if config.eval.every else []
     if config.eval.keep_best:
-        check_measure(config.eval.keep_best, benchmarks)
-    with RunFolder(run, config, file_hash(config.data.train)) as folder:
-        for path in folder.incomplete:
-            live.warn(f"{path}: a checkpoint that is not whole was set aside")
+        check_measure(config.eval.keep_best, benchmarks, run)
+    with (
+        Preemption(config.preempt.grace_s, live.warn) as preemption,
+        RunFolder(run, config, file_hash(config.data.train), live.warn) as folder,
+    ):
         folder.keep_model(session.model.folder)
         wait_for_all("the run folder is ready")
-        return _Trainer(session, problems, benchmarks, folder, live).run()
+        return _Trainer(session, problems, benchmarks, folder, live, preemption).run()
 
 
 class _Trainer:
     """The loop's state: what is on the device, the strategy's memory, and where the run stands."""
 
-    def __init__(self, session: Session, problems, benchmarks: Sequence[Benchmark], folder: RunFolder, live: Live):
+    def __init__(
+        self,
+        session: Session,
+        problems,
+        benchmarks: Sequence[Benchmark],
+        folder: RunFolder,
+        live: Live,
+        preemption: Preemption,
+    ):
         config = session.config
+        self.preemption = preemption
+        session.engine.between_chunks = preemption.look
         self.session, self.config, self.live = session, config, live
         self.problems, self.benchmarks, self.folder = problems, benchmarks, folder
         self.files = RunFiles(folder.path, writes=is_first())
@@ -82,6 +95,7 @@ class _Trainer:
         self.state, self.step, host = self._start()
         self.memory, self.n_skipped = host["memory"], host["n_skipped"]
         self.cursor, self.entropy_coef = host["cursor"], host["entropy_coef"]
+        self.completed = self._host()
         has_reference = config.loss.kl != "none"
         self.reference = reference_weights(session.model.load(), self.spec) if has_reference else None
 
@@ -94,6 +108,7 @@ class _Trainer:
         else:
             state, host = found
             self.live.say(f"continuing {self.folder.path} at step {host['step']}")
+            self._say_resharded(host)
         step = host["step"]
         if step > self.config.steps:
             raise ConfigError(f"{self.folder.path} is at step {step} already, beyond steps = {self.config.steps}")
@@ -105,7 +120,26 @@ class _Trainer:
         self.files.start_interval(step)
         return state, step, host
 
+    def _say_resharded(self, host: dict) -> None:
+        """Keys come from (seed, step, group, ...): another number of devices draws the same."""
+        before, now = host["mesh"], dict(self.session.mesh.shape)
+        if before != now:
+            self.live.say(
+                f"step {host['step']} was saved on mesh {before}, now it is {now}: resharded; random draws do not "
+                "depend on it, but sums are added in another order, so the last bits may differ"
+            )
+
     def run(self) -> dict:
+        """Every step that is left. Asked to stop, it saves the last completed step and raises Preempted."""
+        try:
+            return self._run()
+        except Preempted:
+            self.live.warn(f"SIGTERM: step {self.step} is abandoned; the same command continues with it")
+            if self.step > self.folder.newest:
+                self._checkpoint()
+            raise
+
+    def _run(self) -> dict:
         evaluation: dict = {}
         while True:
             is_last = self.step == self.config.steps
@@ -114,8 +148,10 @@ class _Trainer:
             if is_last:
                 break
             self._take_step()
+            self.folder.look()
             if self.step % self.config.checkpoint.every == 0 or self.step == self.config.steps:
                 self._checkpoint()
+        self.folder.finish(self.step)
         self.live.finish(self.folder.path, evaluation)
         return evaluation
 
@@ -146,6 +182,12 @@ class _Trainer:
         self.files.write_metrics(row)
         self.live.step(step, config.steps, row)
         self.step += 1
+        self.completed = self._host()
+
+    def _host(self) -> dict:
+        """What a checkpoint holds beside the arrays."""
+        host = {"memory": self.memory, "n_skipped": self.n_skipped, "cursor": self.cursor}
+        return {**host, "entropy_coef": self.entropy_coef, "mesh": dict(self.session.mesh.shape)}
 
     def _collect(self) -> tuple[list[Group], list[Group]]:
         """(all groups that were drawn, those that are trained), which differ only where groups are re-sampled."""
@@ -162,8 +204,9 @@ class _Trainer:
         self.cursor += n
         round_ = Round(sampling, config.sample.group_size, self.judge, config.seed, self.step, self.live.progress)
         own = {number: taken[number] for number in own_share(list(taken))}
-        groups = all_groups(self.session.engine.collect(own, round_, self.strategy, self.memory))
-        return [with_advantages(group, config) for group in groups]
+        groups = self.session.engine.collect(own, round_, self.strategy, self.memory)
+        self.preemption.meet()
+        return [with_advantages(group, config) for group in all_groups(groups)]
 
     def _update(self, groups: Sequence[Group], entropy: float) -> dict[str, float]:
         """Deals whole groups to updates. Advantages, behaviour, old and reference log-probs stay fixed within the step.
@@ -174,7 +217,7 @@ class _Trainer:
         updates = [pack(part, config, self.session.mesh) for part in parts]
         updates = [
             replace(u, microbatches=score(self.state.params, self.reference, u.microbatches, temperature, self.spec))
-            for u in updates
+            for u in self.preemption.before_each(updates)
         ]
         coefficient = SCHEDULES[config.loss.entropy_schedule](self.entropy_coef, entropy, config.loss)
         self.entropy_coef = coefficient.kept
@@ -184,10 +227,12 @@ class _Trainer:
                 continue
             rate = float(learning_rate(config.optim, self.spec.n_updates)(int(fetch(self.state.n_updates))))
             entropy_weight = np.float32(coefficient.applied / packed.n_tokens)
-            self.state, tally, norm = update(self.state, packed.microbatches, temperature, entropy_weight, self.spec)
+            # once the first update has moved the state, the step is finished: the state before it is gone
+            microbatches = packed.microbatches if found else self.preemption.before_each(packed.microbatches)
+            self.state, tally, norm = update(self.state, microbatches, temperature, entropy_weight, self.spec)
             row = {**tally_metrics(tally), "update/grad_norm": float(norm), "update/learning_rate": rate}
             found.append({key: value for key, value in row.items() if math.isfinite(value)})
-            self._stop_if_not_finite(packed)
+            self._stop_if_not_finite(packed, temperature, entropy_weight)
         first = {key: value for key, value in (found[0] if found else {}).items() if key.startswith("mismatch/")}
         return {
             **combine(found),
@@ -199,39 +244,32 @@ class _Trainer:
             "update/n_nonfinite_total": int(fetch(self.state.n_nonfinite)),
         }
 
-    def _stop_if_not_finite(self, packed: Packed) -> None:
+    def _stop_if_not_finite(self, packed: Packed, temperature, entropy_weight) -> None:
         if int(fetch(self.state.n_nonfinite_in_row)) < self.config.optim.max_nonfinite:
             return
-        path = self.folder.path / f"nonfinite-{self.step:06d}.npz"
-        arrays = {
-            f"{index}/{name}": value
-            for index, micro in enumerate(packed.microbatches)
-            for name, value in fetch_rows(micro).items()
-        }
-        if is_first():
-            np.savez(path, **arrays)
+        batch = packed.microbatches, temperature, entropy_weight
+        folder = write_batch(self.folder.path, self.step, self.state.params, *batch)
         raise NonFiniteError(
             f"step {self.step}: {self.config.optim.max_nonfinite} updates in a row had gradients that are not finite; "
-            f"the last batch is in {path}"
+            f"the last batch is in {folder}: lte replay {folder}"
         )
 
     def _evaluate(self) -> dict:
         self.live.phase(self.step, "evaluate")
         self.session.engine.load(self.state.params)
-        metrics, rows = evaluate(self.session, self.benchmarks, self.live.progress)
+        metrics, rows = evaluate(self.session, self.benchmarks, self.live.progress, self.preemption.meet)
         self.session.engine.unload()
         self.session.engine.meter.take()
         self.files.write_evaluation(self.step, [{"step": self.step, "metrics": metrics}, *rows])
         self.live.evaluation(self.step, metrics)
         wanted = self.config.eval.keep_best
-        if wanted and keep_if_best(self.folder.path, self.step, self.state.params, wanted, metrics):
+        if wanted and keep_if_best(Path(self.folder.path), self.step, self.state.params, wanted, metrics):
             self.live.say(f"the best so far by {wanted}: {self.folder.path / BEST}")
         return metrics
 
     def _checkpoint(self) -> None:
         self.live.phase(self.step, "checkpoint")
-        host = {"memory": self.memory, "n_skipped": self.n_skipped, "cursor": self.cursor}
-        self.folder.save(self.step, self.state, {**host, "entropy_coef": self.entropy_coef})
+        self.folder.save(self.step, self.state, self.completed)
         self.files.start_interval(self.step)
 
 

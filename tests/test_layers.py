@@ -32,9 +32,12 @@ ALLOWED = {
         ("jax", "numpy", "safetensors", "ml_dtypes"),
     ),
     "jobs": ((), ()),
+    "preempt": ((), ("jax",)),
+    "paths": ((), ("etils",)),
+    "locks": (("paths", "config"), ("etils",)),
     "report": (
-        ("report", "records", "config"),
-        ("numpy", "matplotlib", "plotly", "rich", "jinja2", "tensorboardX", "wandb"),
+        ("report", "records", "config", "paths"),
+        ("numpy", "matplotlib", "plotly", "rich", "jinja2", "tensorboardX", "wandb", "etils"),
     ),
 }
 # module -> what it may not import; everything else is free to it
@@ -43,6 +46,8 @@ FORBIDDEN = {
     "best": ("train", "study", "cli"),
     "dry_run": ("train", "study", "cli"),
     "hub": ("checkpoint", "session", "train", "study", "cli"),
+    "replay": ("train", "study", "cli"),
+    "run_folder": ("train", "study", "cli"),
     "session": ("evaluate", "generate", "train", "warmup", "study", "cli"),
     "evaluate": ("train", "study", "cli"),
     "generate": ("train", "study", "cli"),

@@ -4,44 +4,30 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import QUICKSTART, ROOT, environment, lte, make_base
+from commands import (
+    QUICKSTART,
+    SMALL,
+    checkpoint_arrays,
+    lte,
+    make_base,
+    small_run,
+    start,
+    wait_for,
+    without_times,
+)
 
 from lte_jax.report.files import read_metrics, read_rollouts
 from lte_jax.train import combine, deal
-
-SMALL = ["problems_per_step=8", "optim.problems_per_update=4", "sample.group_size=4", "engine.slots=32"]
 
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
     """Overrides that point at a base model after a short warm-up."""
     return make_base(tmp_path_factory.mktemp("base"), warmup_steps=400)
-
-
-def small_run(base, run: Path, *overrides: str) -> list[str]:
-    return ["train", QUICKSTART, *base, *SMALL, "eval.every=0", "checkpoint.every=2", *overrides, "--run", run]
-
-
-def without_times(rows: list[dict]) -> list[dict]:
-    return [{k: v for k, v in row.items() if not k.startswith(("time/", "speed/"))} for row in rows]
-
-
-def checkpoint_arrays(run: Path) -> list[np.ndarray]:
-    """Every array of the newest checkpoint, parameters and optimiser."""
-    import jax
-    import orbax.checkpoint as ocp
-
-    newest = max((run / "checkpoints").iterdir(), key=lambda path: int(path.name))
-    with ocp.StandardCheckpointer() as reader:
-        trees = [reader.restore((newest / item).absolute()) for item in ("params", "optimiser")]
-    return [np.asarray(leaf) for leaf in jax.tree.leaves(trees)]
 
 
 def test_the_whole_loop_learns(base, tmp_path):
@@ -91,12 +77,8 @@ def test_a_killed_run_repeats_bit_for_bit(base, tmp_path):
     """SIGKILL after the checkpoint of step 2, then the same command: equal to a run that was never stopped."""
     straight, killed = tmp_path / "straight", tmp_path / "killed"
     lte(*small_run(base, straight, "steps=5"))
-    command = [sys.executable, "-m", "lte_jax.cli", *map(str, small_run(base, killed, "steps=5"))]
-    process = subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=ROOT)
-    deadline = time.monotonic() + 300
-    while not ((killed / "rollouts/000002.jsonl").exists() and (killed / "checkpoints/2").exists()):
-        assert process.poll() is None and time.monotonic() < deadline, process.stdout.read()
-        time.sleep(0.02)
+    process = start(*small_run(base, killed, "steps=5"))
+    wait_for(process, lambda: (killed / "rollouts/000002.jsonl").exists() and (killed / "checkpoints/2").exists())
     process.send_signal(signal.SIGKILL)
     process.communicate()
     (killed / "checkpoints/4.orbax-checkpoint-tmp-1").mkdir(exist_ok=True)  # what a kill inside a save leaves
@@ -269,7 +251,12 @@ def test_an_update_that_is_not_finite_is_skipped_and_counted_and_stops_the_run_a
         if stops:
             with pytest.raises(train.NonFiniteError, match="the last batch is in"):
                 train.train(*arguments)
-            assert np.isinf(np.load(run / "nonfinite-000000.npz")["0/advantage_B"]).any()
+            first, *others = json.loads(lte("replay", run / "nonfinite/000000", "--json").stdout)["microbatches"]
+            assert first["inputs"] == {"advantage_B": [0]} and first["logp"] == [] and "embed" in first["gradients"]
+            assert not np.isfinite(first["gradient_norm"])
+            assert all(np.isfinite(other["gradient_norm"]) and not other["gradients"] for other in others)
+            told = lte("replay", run / "nonfinite/000000").stdout
+            assert "not finite in inputs: {'advantage_B': [0]}" in told
             assert len(list(read_rollouts(run))) == 8
         else:
             train.train(*arguments)

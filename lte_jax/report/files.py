@@ -6,9 +6,11 @@ A resumed run cuts what was written after its checkpoint: files are named by the
 import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
+from etils import epath
+
+from lte_jax.paths import write_whole
 from lte_jax.records import Group, Rollout
 from lte_jax.report.timeline import write_timeline
 
@@ -16,15 +18,15 @@ from lte_jax.report.timeline import write_timeline
 class RunFiles:
     """Writer of one run's metrics, rollouts and evaluations. Of several processes, one `writes`."""
 
-    def __init__(self, run: Path, writes: bool = True):
+    def __init__(self, run: epath.Path, writes: bool = True):
         self.run, self._writes = run, writes
         for name in ("metrics", "rollouts", "eval"):
             (run / name).mkdir(parents=True, exist_ok=True)
-        self.interval = 0
+        self.interval, self._interval_rows = 0, []
 
     def start_interval(self, step: int) -> None:
         """From here, metrics go to a new file: called at the start and after every checkpoint."""
-        self.interval = step
+        self.interval, self._interval_rows = step, []
 
     def cut(self, step: int) -> None:
         """Removes what belongs to `step` and later."""
@@ -34,37 +36,38 @@ class RunFiles:
                     path.unlink()
 
     def write_metrics(self, row: dict[str, Any]) -> None:
-        self._append(self.run / "metrics" / f"{self.interval:06d}.jsonl", [row])
+        self._interval_rows.append(row)
+        self._write(self.run / "metrics" / f"{self.interval:06d}.jsonl", self._interval_rows)
 
     def write_rollouts(self, step: int, groups: Sequence[Group]) -> None:
-        self._append(self.run / "rollouts" / f"{step:06d}.jsonl", map(group_row, groups))
+        self._write(self.run / "rollouts" / f"{step:06d}.jsonl", map(group_row, groups))
 
     def write_timeline(self, step: int, spans: Sequence[Any]) -> None:
         if self._writes:
             write_timeline(self.run / "timeline" / f"{step:06d}.json", spans)
 
     def write_evaluation(self, step: int, rows: Sequence[dict]) -> None:
-        self._append(self.run / "eval" / f"{step:06d}.jsonl", rows)
+        self._write(self.run / "eval" / f"{step:06d}.jsonl", rows)
 
-    def _append(self, path: Path, rows: Iterable[dict]) -> None:
+    def _write(self, path: epath.Path, rows: Iterable[dict]) -> None:
+        """In place of the file of that name: in a bucket nothing can be appended."""
         if self._writes:
-            with path.open("a", encoding="utf-8") as file:
-                file.writelines(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
+            write_whole(path, "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows))
 
 
-def whole_lines(path: Path) -> list[str]:
+def whole_lines(path: epath.Path) -> list[str]:
     """The JSON lines of a file; one that a kill left half-written is passed over.
 
     Split at newlines only: a response may hold other characters that `splitlines` takes for line ends."""
     return [line for line in path.read_text(encoding="utf-8").split("\n") if line.endswith("}")]
 
 
-def read_metrics(run: Path) -> list[dict]:
+def read_metrics(run: epath.Path) -> list[dict]:
     """Every row of a run, by step."""
     return sorted(_read_all(run / "metrics"), key=lambda row: row["step"])
 
 
-def read_rollouts(run: Path, from_step: int = 0) -> Iterator[dict]:
+def read_rollouts(run: epath.Path, from_step: int = 0) -> Iterator[dict]:
     """The groups of a run's steps, as `group_row` writes them."""
     return _read_all(run / "rollouts", from_step)
 
@@ -113,7 +116,7 @@ def rollout_row(rollout: Rollout, trained: bool) -> dict:
     }
 
 
-def _read_all(folder: Path, from_step: int = 0) -> Iterator[dict]:
+def _read_all(folder: epath.Path, from_step: int = 0) -> Iterator[dict]:
     for path in sorted(folder.glob("*.jsonl")):
         if int(path.stem) < from_step:
             continue

@@ -4,13 +4,16 @@ one for the device, one for the host, one for the verifier.
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
+
+from etils import epath
+
+from lte_jax.paths import write_whole
 
 FIRST = ("device", "host", "verifier")  # lines drawn above those of the slots
 
 
-def write_timeline(path: Path, spans: Sequence[Any]) -> None:
+def write_timeline(path: epath.Path, spans: Sequence[Any]) -> None:
     """`spans`: track, name, start and end in seconds, and `about`, a dict of figures."""
     start = min(span.start for span in spans)
     tracks = sorted({span.track for span in spans}, key=_place)
@@ -32,7 +35,7 @@ def write_timeline(path: Path, spans: Sequence[Any]) -> None:
         for span in sorted(spans, key=lambda span: span.start)
     ]
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"traceEvents": events, "displayTimeUnit": "ms"}), encoding="utf-8")
+    write_whole(path, json.dumps({"traceEvents": events, "displayTimeUnit": "ms"}))
 
 
 def _place(track: str) -> tuple[int, int, str]:

@@ -1,0 +1,205 @@
+"""A run's folder, on a disk or in a bucket, locked while the run is there.
+
+The resume rule: it holds the resolved config, the data's hash and checkpoints that fall between steps. The same command
+continues from the newest one. Host state is step, cursor into the problems, strategy memory, entropy coefficient and
+counters; random keys and evaluation derive from (seed, step). What was written after the checkpoint is cut and made
+again, bit for bit on a CPU. A changed config or data file is refused, but for steps, logging, evaluation,
+checkpointing, the mesh and the verifier's limits.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import jax
+import orbax.checkpoint as ocp
+import yaml
+from etils import epath
+
+from lte_jax.checkpoint import CHECKPOINTS, COMMITTED, ITEMS, MODEL, copy_model, open_manager
+from lte_jax.config import Config, ConfigError, dump
+from lte_jax.device.arrays import TrainState
+from lte_jax.locks import lock
+from lte_jax.paths import is_remote, open_path, write_whole
+from lte_jax.processes import is_first, wait_for_all
+
+LIMITS = tuple(
+    f"verify.{name}" for name in ("workers", "timeout_s", "memory_mb", "batch_timeout_s", "equality_timeout_s")
+)
+MAY_CHANGE = ("steps", "log", "eval", "checkpoint", "preempt", "mesh", "study", *LIMITS)
+
+
+class SaveError(RuntimeError):
+    """A checkpoint could not be written; the older ones are there."""
+
+
+class RunFolder:
+    """Raises ConfigError where another run holds the folder, or where it was started with other settings or data.
+
+    Of the several processes of one run, the first locks it and writes what is not a checkpoint's.
+    """
+
+    def __init__(self, path: str | Path, config: Config, data_hash: str, warn: Callable[[str], None]):
+        self.path = open_path(path)
+        self._config, self._warn = config.checkpoint, warn
+        self._saving: int | None = None  # the step whose checkpoint is being written
+        self.path.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as on_error:
+            self._lock = lock(self.path, warn) if is_first() else None
+            if self._lock:
+                on_error.callback(self._lock.release)
+            _refuse_changes(self.path, config, data_hash)
+            if is_first():
+                write_whole(self.path / "data.json", json.dumps({"sha256": data_hash}))
+                write_whole(self.path / "config.yaml", dump(config))
+                for step in _set_aside_incomplete(self.path):
+                    warn(f"{step}: a checkpoint that is not whole was set aside")
+            wait_for_all("checkpoints may be opened")
+            self.manager = open_manager(self.path, self._config.keep)
+            on_error.pop_all()
+
+    def __enter__(self) -> "RunFolder":
+        return self
+
+    def __exit__(self, *exception) -> None:
+        try:
+            self.wait()
+        finally:
+            self.manager.close()
+            if self._lock:
+                self._lock.release()
+
+    @property
+    def newest(self) -> int:
+        """Steps that the newest checkpoint holds; 0 where there is none."""
+        return self.manager.latest_step() or 0
+
+    def keep_model(self, source: Path) -> None:
+        """Copies tokenizer and configs of the starting model, so that the run folder is a model by itself."""
+        if is_first() and not (self.path / MODEL / "config.json").exists():
+            copy_model(source, self.path / MODEL)
+
+    def save(self, step: int, state: TrainState, host: dict) -> None:
+        """Begins to write a checkpoint in the background; the newest `checkpoint.keep` stay. What becomes of it, `wait`
+        tells. Raises ConfigError where another run has taken the folder."""
+        self.wait()
+        if self._lock:
+            self._lock.check()
+        optimiser = state._replace(params={})
+        self._saving = step
+        with self._failure_is_said():
+            self.manager.save(
+                step,
+                args=ocp.args.Composite(
+                    params=ocp.args.StandardSave(state.params),
+                    optimiser=ocp.args.StandardSave(optimiser._asdict()),
+                    host=ocp.args.JsonSave({**host, "step": step}),
+                ),
+            )
+
+    def look(self) -> None:
+        """As `wait`, where the checkpoint is written or has failed; does not wait for it."""
+        if self._saving is not None and not self.manager.is_saving_in_progress():
+            self.wait()
+
+    def wait(self) -> None:
+        """Waits for the checkpoint that is being written. Where it could not be, what is left of it is removed, and
+        `checkpoint.on_error` says whether that is a warning or a SaveError; of several processes, always the latter."""
+        if self._saving is not None:
+            with self._failure_is_said():
+                self.manager.wait_until_finished()
+            self._saving = None
+
+    def finish(self, step: int) -> None:
+        """Waits for the run's last checkpoint, without which the run is not finished. Raises SaveError."""
+        self.wait()
+        if self.newest != step:
+            raise SaveError(f"{self.path}: the last checkpoint, of step {step}, is missing: the same command makes it")
+
+    @contextmanager
+    def _failure_is_said(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # whatever the file system, Orbax and TensorStore make of a full disk
+            step, self._saving = self._saving, None
+            said = f"{self.path}: the checkpoint of step {step} could not be written ({_in_short(error)})"
+            if jax.process_count() > 1:  # the others do not know, and one alone cannot go on
+                raise SaveError(f"{said}; the older ones are there") from error
+            self.manager.close()
+            self.manager = open_manager(self.path, self._config.keep)  # which removes what is half-written
+            said += f"; the newest whole one is of step {self.newest}"
+            if self._config.on_error == "stop":
+                raise SaveError(f"{said}. checkpoint.on_error=continue would go on without it") from error
+            self._warn(f"{said}; going on, as checkpoint.on_error says")
+
+    def restore(self, target: TrainState) -> tuple[TrainState, dict] | None:
+        """(state, host state) of the newest checkpoint, placed as `target` says; None where there is none."""
+        step = self.manager.latest_step()
+        if step is None:
+            return None
+        found = self.manager.restore(
+            step,
+            args=ocp.args.Composite(
+                params=ocp.args.StandardRestore(target.params),
+                optimiser=ocp.args.StandardRestore(target._replace(params={})._asdict()),
+                host=ocp.args.JsonRestore(),
+            ),
+        )
+        return TrainState(**{**found["optimiser"], "params": found["params"]}), found["host"]
+
+
+def _refuse_changes(run: epath.Path, config: Config, data_hash: str) -> None:
+    """Refuses other values than the run was started with, and names them."""
+    config_path, data_path = run / "config.yaml", run / "data.json"
+    if (run / CHECKPOINTS).exists() and not config_path.is_file():
+        raise ConfigError(f"{run}: holds checkpoints but no config.yaml, so it is no run; choose another folder")
+    if config_path.is_file():
+        if not data_path.is_file():
+            raise ConfigError(f"{data_path} is missing: without it this run's data cannot be compared")
+        before = yaml.safe_load(config_path.read_text(encoding="utf-8"))
+        changed = sorted(_changes(before, yaml.safe_load(dump(config))))
+        falling = config.optim.schedule != "constant" and before.get("steps") != config.steps
+        if falling:
+            changed.append(f"steps (optim.schedule={config.optim.schedule} depends on it)")
+        if json.loads(data_path.read_text())["sha256"] != data_hash:
+            changed.append("data.train (the file's content)")
+        if changed:
+            raise ConfigError(
+                f"{run}: this run was started with other settings: {', '.join(changed)}. "
+                "Give it another folder, or restore the old values"
+            )
+
+
+def _set_aside_incomplete(run: epath.Path) -> list[epath.Path]:
+    """Renames checkpoints that lack an item (a full disk, a broken copy), so that the newest whole one is found; in a
+    bucket, where nothing can be renamed, removes those that were not written to the end."""
+    aside, folder = [], run / CHECKPOINTS
+    for path in [path for path in folder.iterdir() if path.name.isdigit()] if folder.is_dir() else []:
+        if is_remote(path) and not (path / COMMITTED).exists():
+            path.rmtree()
+        elif not is_remote(path) and not all((path / item).is_dir() for item in ITEMS):
+            path.rename(path.with_name(f"{path.name}.incomplete"))
+        else:
+            continue
+        aside.append(path)
+    return aside
+
+
+def _in_short(error: BaseException) -> str:
+    """The end of a long message, where the system's own words stand."""
+    text = " ".join(str(error).split())
+    return text if len(text) <= 200 else f"… {text[-200:]}"
+
+
+def _changes(before: dict, after: dict, prefix: str = "") -> list[str]:
+    found = []
+    for key in before.keys() | after.keys():
+        old, new = before.get(key), after.get(key)
+        if f"{prefix}{key}" in MAY_CHANGE or old == new:
+            continue
+        if isinstance(old, dict) and isinstance(new, dict):
+            found += _changes(old, new, f"{prefix}{key}.")
+        else:
+            found.append(f"{prefix}{key} ({old!r} -> {new!r})")
+    return found
