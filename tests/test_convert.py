@@ -87,20 +87,22 @@ def test_stop_ids_are_the_union_and_nothing_else_is_read_from_the_generation_con
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"model_type": "qwen3_moe"}, "model_type = 'qwen3_moe'"),
-        ({"model_type": "qwen2"}, "model_type = 'qwen2'"),
+        ({"model_type": "llama"}, "model_type = 'llama'"),
+        ({"model_type": "qwen2_moe"}, "model_type = 'qwen2_moe'"),
+        ({"model_type": "qwen3_moe", "decoder_sparse_step": 2}, "decoder_sparse_step = 2"),
+        ({"model_type": "qwen3_moe", "mlp_only_layers": [0]}, "mlp_only_layers = [0]"),
         ({"hidden_act": "gelu"}, "hidden_act = 'gelu'"),
         ({"attention_bias": True}, "attention_bias = True"),
         ({"use_sliding_window": True, "sliding_window": 64}, "use_sliding_window = True"),
         ({"layer_types": ["full_attention", "sliding_attention", "full_attention"]}, "sliding_attention"),
-        ({"rope_parameters": {"rope_type": "yarn", "rope_theta": 1e6, "factor": 4.0}}, "rope_type = 'yarn'"),
+        ({"rope_parameters": {"rope_type": "dynamic", "rope_theta": 1e6, "factor": 4.0}}, "rope_type = 'dynamic'"),
         ({"rope_parameters": None, "rope_theta": 1e6, "rope_scaling": {"type": "linear", "factor": 2.0}}, "'linear'"),
         ({"partial_rotary_factor": 0.5}, "partial_rotary_factor = 0.5"),
         ({"quantization_config": {"quant_method": "fp8"}}, "quantization_config"),
     ],
 )
 def test_what_the_model_cannot_compute_is_refused_with_what_it_can(tmp_path, change, named):
-    with pytest.raises(ConvertError, match="supported now is dense Qwen3") as error:
+    with pytest.raises(ConvertError, match="supported now is Qwen3 dense, Qwen3 MoE") as error:
         read_config(write(tmp_path, V5 | change))
     assert named in str(error.value) and "config.json" in str(error.value)
 
@@ -231,14 +233,17 @@ def put(name, array):
         (drop("model.layers.2.mlp.up_proj.weight"), "are missing: model.layers.2.mlp.up_proj.weight"),
         (put("model.norm.weight", np.ones(13, np.float32)), r"model.norm.weight has shape \(13,\), wanted \(12,\)"),
         (put("model.norm.weight", np.ones(12, np.float64)), "model.norm.weight is F64, wanted one of BF16"),
-        (put("score.weight", np.ones((2, 12), np.float32)), "does not have: score.weight"),
-        (put("model.layers.3.mlp.up_proj.weight", np.ones(1)), "does not have: model.layers.3.mlp.up_proj.weight"),
+        (put("score.weight", np.ones((2, 12), np.float32)), "does not have by config.json: score.weight"),
+        (
+            put("model.layers.3.mlp.up_proj.weight", np.ones(1)),
+            "does not have by config.json: model.layers.3.mlp.up_proj.weight",
+        ),
         (put("lm_head.weight", np.ones((50, 12), np.float32)), "ties lm_head.weight .* differ"),
     ],
 )
 def test_wrong_tensors_are_refused_before_any_device_memory_is_used(tmp_path, monkeypatch, change, named):
     folder = edit_tensors(export(tmp_path / "model"), change)
-    monkeypatch.setattr(jax, "make_array_from_callback", lambda *_: pytest.fail("touched the device"))
+    monkeypatch.setattr(jax, "device_put", lambda *_: pytest.fail("touched the device"))
     with pytest.raises(ConvertError, match=named):
         convert.import_params(folder, tiny.ARCH, tiny.mesh())
 
@@ -316,13 +321,15 @@ def test_an_export_never_overwrites(tmp_path):
 def test_an_interrupted_export_leaves_nothing(tmp_path, monkeypatch, target_exists):
     calls = []
 
-    def failing_save(arrays, path, metadata):
+    write_file = convert._write_file
+
+    def failing_write(path, *arguments):
         calls.append(path)
-        save_file(arrays, path, metadata)
+        write_file(path, *arguments)
         if len(calls) == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(convert, "save_file", failing_save)
+    monkeypatch.setattr(convert, "_write_file", failing_write)
     target = tmp_path / "model"
     if target_exists:
         target.mkdir()
