@@ -9,11 +9,11 @@ import json
 import math
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import ml_dtypes
 import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from safetensors import SafetensorError, safe_open
@@ -25,9 +25,8 @@ from lte_jax.hf_config import CONFIG, ConvertError, config_files, read_json, wri
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
-DTYPES = {"bfloat16": ml_dtypes.bfloat16, "float32": np.float32}
 READABLE = ("BF16", "F16", "F32")  # as safetensors names them; each widens to float32 without loss
-WRITTEN = {"bfloat16": "BF16", "float32": "F32"}
+WRITTEN = {"bfloat16": ("BF16", 2), "float32": ("F32", 4)}  # its name there and bytes per number
 
 
 class Stored(NamedTuple):
@@ -79,8 +78,8 @@ def export_params(
     folder = Path(folder).absolute()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConvertError(f"{folder}: already there and not an empty folder; exports never overwrite")
-    if dtype not in DTYPES:
-        raise ConvertError(f"dtype = {dtype!r}: wanted one of {', '.join(DTYPES)}")
+    if dtype not in WRITTEN:
+        raise ConvertError(f"dtype = {dtype!r}: wanted one of {', '.join(WRITTEN)}")
     shapes, wanted = jax.tree.map(np.shape, params), weights.tree(arch, lambda _, row: row.shape(arch))
     if shapes != wanted:
         raise ConvertError(f"the parameter tree is not one of {arch}: wanted shapes {wanted}, got {shapes}")
@@ -234,7 +233,7 @@ def _write_file(path: Path, tensors: Sequence[Tensor], arch: Architecture, param
     for tensor in tensors:
         start, end = end, end + _n_bytes(tensor, arch, dtype)
         header[tensor.name] = {
-            "dtype": WRITTEN[dtype],
+            "dtype": WRITTEN[dtype][0],
             "shape": _hf_shape(tensor.row, arch),
             "data_offsets": [start, end],
         }
@@ -243,17 +242,21 @@ def _write_file(path: Path, tensors: Sequence[Tensor], arch: Architecture, param
     with path.open("wb") as file:
         file.write(len(spelled).to_bytes(8, "little") + spelled)
         for tensor in tensors:
-            file.write(_export_tensor(tensor, arch, params, dtype).data)
+            file.write(_export_tensor(tensor, params, dtype).data)
 
 
 def _n_bytes(tensor: Tensor, arch: Architecture, dtype: str) -> int:
-    return math.prod(_hf_shape(tensor.row, arch)) * np.dtype(DTYPES[dtype]).itemsize
+    return math.prod(_hf_shape(tensor.row, arch)) * WRITTEN[dtype][1]
 
 
-def _export_tensor(tensor: Tensor, arch: Architecture, params: dict, dtype: str) -> np.ndarray:
+def _export_tensor(tensor: Tensor, params: dict, dtype: str) -> np.ndarray:
     """The tensor's bytes, in the order in which they are stored."""
-    row = tensor.row
-    array = np.asarray(weights.leaf(params, tensor.path)[tensor.index])
+    array = _stored_form(weights.leaf(params, tensor.path), tensor.index, tensor.row, dtype)
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+
+
+@partial(jax.jit, static_argnames=("row", "dtype"))
+def _stored_form(weight, index: tuple[int, ...], row: Weight, dtype: str) -> jax.Array:
+    """Sliced, transposed and cast where the weight lies, so that the host receives what it writes and no more."""
     axes = row.axes.removeprefix(row.stacked)
-    array = array.transpose([axes.index(letter) for letter in row.hf_axes])
-    return np.ascontiguousarray(array, DTYPES[dtype]).reshape(-1).view(np.uint8)
+    return weight[index].transpose([axes.index(letter) for letter in row.hf_axes]).astype(dtype)

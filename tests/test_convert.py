@@ -430,6 +430,21 @@ def test_an_interrupted_export_leaves_nothing(tmp_path, monkeypatch, target_exis
     assert all(path.parent != target for path in calls)  # a kill -9 leaves no folder of the wanted name either
 
 
+def test_what_else_belongs_in_the_folder_is_there_before_it_takes_its_name(tmp_path):
+    def finish(folder):
+        assert not (tmp_path / "model").exists()
+        (folder / "tokenizer.json").write_text("{}")
+
+    assert (export(tmp_path / "model", finish=finish) / "tokenizer.json").exists()
+
+    def fail(folder):
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        export(tmp_path / "other", finish=fail)
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
 def test_a_source_config_is_kept_but_for_its_dtype(tmp_path):
     generation = {"eos_token_id": [7, 9], "temperature": 0.6}
     source = write(tmp_path / "source", V4 | {"max_position_embeddings": 40960}, generation)
@@ -542,5 +557,5 @@ def test_conversion_holds_the_largest_tensor_and_the_shard_being_placed(tmp_path
     placed = weights.n_params(arch) * 4 / mib  # the virtual devices' memory is the host's
     assert weights.n_params(arch) * 2 / mib > 250
     assert imported < placed + 1.2 * largest + shard, (imported, placed, largest, shard)
-    assert exported < 1.2 * largest + largest, (exported, largest)  # once on a device, once as stored
+    assert exported < 1.2 * largest, (exported, largest)
     assert_bitwise_equal(tensors(folder), tensors(tmp_path / "made"))
