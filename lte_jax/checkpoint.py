@@ -104,10 +104,16 @@ def save_params(run: Path, step: int, params: dict) -> None:
 def export_hf(source: str | Path, target: Path, dtype: str) -> None:
     """Writes a model as a Hugging Face folder, tokenizer included. `dtype`: bfloat16 or float32."""
     model = open_model(source, make_mesh(MeshConfig()))
+    tokenizer = open_tokenizer(model.folder)
     convert.export_params(
-        target, model.arch, model.load(), dtype=dtype, config_from=model.folder, stop_ids=model.stop_ids
+        target,
+        model.arch,
+        model.load(),
+        dtype=dtype,
+        config_from=model.folder,
+        stop_ids=model.stop_ids,
+        finish=tokenizer.save,
     )
-    open_tokenizer(model.folder).save(target)
 
 
 def copy_model(source: Path, target: epath.Path) -> None:

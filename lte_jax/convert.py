@@ -1,22 +1,22 @@
-"""Hugging Face folder <-> parameter tree, both ways and bit for bit. Dense Qwen3 only; the rest is refused by name.
+"""Hugging Face folder <-> parameter tree, both ways and bit for bit, one tensor at a time.
 
 Import checks every tensor before it touches a device, then reads only the slices that the mesh asks for. Export writes
 into a sibling folder and renames it: a folder of the wanted name is always complete.
 """
 
+import itertools
+import json
 import math
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
-from uuid import uuid4
 
 import jax
-import ml_dtypes
 import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from lte_jax.device import weights
 from lte_jax.device.mesh import check_divides, param_shardings
@@ -25,8 +25,8 @@ from lte_jax.hf_config import CONFIG, ConvertError, config_files, read_json, wri
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
-DTYPES = {"bfloat16": ml_dtypes.bfloat16, "float32": np.float32}
 READABLE = ("BF16", "F16", "F32")  # as safetensors names them; each widens to float32 without loss
+WRITTEN = {"bfloat16": ("BF16", 2), "float32": ("F32", 4)}  # its name there and bytes per number
 
 
 class Stored(NamedTuple):
@@ -37,12 +37,12 @@ class Stored(NamedTuple):
 
 
 class Tensor(NamedTuple):
-    """One Hugging Face tensor and its place in the tree. `layer` is None where the weight is not stacked."""
+    """One Hugging Face tensor and its place in the tree. `index`: layer, or layer and expert, where stacked."""
 
     name: str
     path: tuple[str, ...]
     row: Weight
-    layer: int | None
+    index: tuple[int, ...]
 
 
 def import_params(folder: str | Path, arch: Architecture, mesh: Mesh) -> dict:
@@ -67,25 +67,29 @@ def export_params(
     dtype: str = "bfloat16",
     config_from: str | Path | None = None,
     max_shard_bytes: int = 5_000_000_000,
+    finish: Callable[[Path], None] = lambda folder: None,
 ) -> None:
-    """Writes a folder that transformers loads; the host holds at most one shard and one weight of a layer.
+    """Writes a folder that transformers loads; the host holds one tensor at a time.
 
     `config_from`: a folder whose config.json and generation_config.json are kept, its stop ids included, with only the
-    dtype adapted. Raises ConvertError where `folder` holds anything, or where params or that config do not fit `arch`.
+    dtype adapted. `finish` adds what else belongs in the folder, such as a tokenizer, before it takes its name. Raises
+    ConvertError where `folder` holds anything, or where params or that config do not fit `arch`.
     """
     folder = Path(folder).absolute()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConvertError(f"{folder}: already there and not an empty folder; exports never overwrite")
-    if dtype not in DTYPES:
-        raise ConvertError(f"dtype = {dtype!r}: wanted one of {', '.join(DTYPES)}")
+    if dtype not in WRITTEN:
+        raise ConvertError(f"dtype = {dtype!r}: wanted one of {', '.join(WRITTEN)}")
     shapes, wanted = jax.tree.map(np.shape, params), weights.tree(arch, lambda _, row: row.shape(arch))
     if shapes != wanted:
         raise ConvertError(f"the parameter tree is not one of {arch}: wanted shapes {wanted}, got {shapes}")
     documents = config_files(arch, stop_ids, dtype, config_from)
-    unfinished = folder.with_name(f"{folder.name}.tmp-{uuid4().hex[:8]}")
+    unfinished = folder.with_name(f"{folder.name}.partial")
+    shutil.rmtree(unfinished, ignore_errors=True)  # of an export that was killed
     unfinished.mkdir(parents=True)
     try:
-        _write_shards(unfinished, arch, params, np.dtype(DTYPES[dtype]), max_shard_bytes)
+        _write_shards(unfinished, arch, params, dtype, max_shard_bytes)
+        finish(unfinished)
         for name, values in documents.items():
             write_json(unfinished / name, values)
         unfinished.rename(folder)
@@ -97,8 +101,8 @@ def export_params(
 def _hf_tensors(arch: Architecture) -> Iterator[Tensor]:
     """Every tensor that the architecture has on disk, in the order of the table."""
     for path, row in weights.table(arch).items():
-        for layer in range(arch.n_layers) if row.axes.startswith("L") else (None,):
-            yield Tensor(row.hf_name.format(layer), path, row, layer)
+        for index in itertools.product(*(range(arch.size(letter)) for letter in row.stacked)):
+            yield Tensor(row.hf_name.format(*index), path, row, index)
 
 
 def _hf_index(row: Weight, arch: Architecture, ranges: dict[str, range]) -> tuple[slice, ...]:
@@ -156,7 +160,7 @@ def _check_tensors(stored: dict[str, Stored], arch: Architecture, folder: Path) 
     head, embed = weights.TABLE["head",].hf_name, weights.TABLE["embed",].hf_name
     extra = {name for name in stored.keys() - {t.name for t in tensors} if not name.endswith("rotary_emb.inv_freq")}
     if extra - {head if arch.tied else None}:
-        raise ConvertError(f"{folder}: tensors that dense Qwen3 does not have: {_first(extra)}")
+        raise ConvertError(f"{folder}: tensors that this model does not have by {CONFIG}: {_first(extra)}")
     if head in extra and not _equal(stored[head].slice_, stored[embed].slice_):
         raise ConvertError(f"{folder}: {CONFIG} ties {head} to {embed}, but they differ: set tie_word_embeddings false")
 
@@ -176,35 +180,37 @@ def _first(names, n: int = 3) -> str:
 
 
 def _import_weight(row: Weight, arch: Architecture, stored: dict[str, Stored], sharding: NamedSharding) -> jax.Array:
-    blocks: dict[tuple[range, ...], np.ndarray] = {}  # devices that hold the same part share one read
-
-    def block(index: tuple[slice, ...]) -> np.ndarray:
-        ranges = tuple(range(arch.size(letter))[part] for letter, part in zip(row.axes, index, strict=True))
-        if ranges not in blocks:
-            blocks[ranges] = _read_block(row, arch, stored, dict(zip(row.axes, ranges, strict=True)))
-        return blocks[ranges]
-
-    return jax.make_array_from_callback(row.shape(arch), sharding, block)
+    """Reads and places one shard after another; devices that hold the same one share the read."""
+    shape = row.shape(arch)
+    holders: dict[tuple[range, ...], list[jax.Device]] = {}
+    for device, index in sharding.addressable_devices_indices_map(shape).items():
+        ranges = tuple(range(size)[part] for size, part in zip(shape, index, strict=True))
+        holders.setdefault(ranges, []).append(device)
+    placed = []
+    for ranges, devices in holders.items():
+        block = _read_block(row, arch, stored, dict(zip(row.axes, ranges, strict=True)))
+        placed += jax.block_until_ready([jax.device_put(block, device) for device in devices])
+    return jax.make_array_from_single_device_arrays(shape, sharding, placed)
 
 
 def _read_block(row: Weight, arch: Architecture, stored: dict[str, Stored], ranges: dict[str, range]) -> np.ndarray:
     """Part of a weight in our axes, float32; `ranges` has one entry for each of its letters."""
     out = np.empty([len(part) for part in ranges.values()], np.float32)
-    order = [row.hf_axes.index(letter) for letter in row.axes.removeprefix("L")]
-    for position, layer in enumerate(ranges.get("L", (None,))):
-        part = stored[row.hf_name.format(layer)].slice_[_hf_index(row, arch, ranges)]
-        part = part.reshape([len(ranges[letter]) for letter in row.hf_axes]).transpose(order)
-        target = out if layer is None else out[position]
-        target[...] = part
+    order = [row.hf_axes.index(letter) for letter in row.axes.removeprefix(row.stacked)]
+    stacked = [ranges[letter] for letter in row.stacked]
+    targets = out.reshape(-1, *out.shape[len(stacked) :])
+    for target, index in zip(targets, itertools.product(*stacked), strict=True):
+        part = stored[row.hf_name.format(*index)].slice_[_hf_index(row, arch, ranges)]
+        target[...] = part.reshape([len(ranges[letter]) for letter in row.hf_axes]).transpose(order)
     return out
 
 
-def _write_shards(folder: Path, arch: Architecture, params: dict, dtype: np.dtype, max_bytes: int) -> None:
+def _write_shards(folder: Path, arch: Architecture, params: dict, dtype: str, max_bytes: int) -> None:
     """Safetensors files of at most `max_bytes` (one tensor may be more), with an index where there are several."""
     shards: list[list[Tensor]] = [[]]
     total = used = 0
     for tensor in _hf_tensors(arch):
-        size = math.prod(_hf_shape(tensor.row, arch)) * dtype.itemsize
+        size = _n_bytes(tensor, arch, dtype)
         if used + size > max_bytes and shards[-1]:
             shards.append([])
             used = 0
@@ -216,13 +222,41 @@ def _write_shards(folder: Path, arch: Architecture, params: dict, dtype: np.dtyp
         weight_map = {t.name: file for file, shard in zip(files, shards, strict=True) for t in shard}
         write_json(folder / INDEX, {"metadata": {"total_size": total}, "weight_map": weight_map})
     for file, shard in zip(files, shards, strict=True):
-        arrays = {tensor.name: _export_tensor(tensor, arch, params, dtype) for tensor in shard}
-        save_file(arrays, folder / file, metadata={"format": "pt"})
+        _write_file(folder / file, shard, arch, params, dtype)
 
 
-def _export_tensor(tensor: Tensor, arch: Architecture, params: dict, dtype: np.dtype) -> np.ndarray:
-    row, weight = tensor.row, weights.leaf(params, tensor.path)
-    array = np.asarray(weight if tensor.layer is None else weight[tensor.layer])
-    axes = row.axes.removeprefix("L")
-    array = array.transpose([axes.index(letter) for letter in row.hf_axes]).reshape(_hf_shape(row, arch))
-    return np.ascontiguousarray(array, dtype)  # safetensors writes the buffer as it lies
+def _write_file(path: Path, tensors: Sequence[Tensor], arch: Architecture, params: dict, dtype: str) -> None:
+    """A safetensors file (length of the header, header, data), tensor by tensor: the library's own writer holds a whole
+    file twice."""
+    header: dict[str, dict] = {"__metadata__": {"format": "pt"}}  # older transformers refuse a file without
+    end = 0
+    for tensor in tensors:
+        start, end = end, end + _n_bytes(tensor, arch, dtype)
+        header[tensor.name] = {
+            "dtype": WRITTEN[dtype][0],
+            "shape": _hf_shape(tensor.row, arch),
+            "data_offsets": [start, end],
+        }
+    spelled = json.dumps(header).encode()
+    spelled += b" " * (-len(spelled) % 8)  # the data is aligned
+    with path.open("wb") as file:
+        file.write(len(spelled).to_bytes(8, "little") + spelled)
+        for tensor in tensors:
+            file.write(_export_tensor(tensor, params, dtype).data)
+
+
+def _n_bytes(tensor: Tensor, arch: Architecture, dtype: str) -> int:
+    return math.prod(_hf_shape(tensor.row, arch)) * WRITTEN[dtype][1]
+
+
+def _export_tensor(tensor: Tensor, params: dict, dtype: str) -> np.ndarray:
+    """The tensor's bytes, in the order in which they are stored."""
+    array = _stored_form(weights.leaf(params, tensor.path), tensor.index, tensor.row, dtype)
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+
+
+@partial(jax.jit, static_argnames=("row", "dtype"))
+def _stored_form(weight, index: tuple[int, ...], row: Weight, dtype: str) -> jax.Array:
+    """Sliced, transposed and cast where the weight lies, so that the host receives what it writes and no more."""
+    axes = row.axes.removeprefix(row.stacked)
+    return weight[index].transpose([axes.index(letter) for letter in row.hf_axes]).astype(dtype)

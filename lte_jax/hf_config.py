@@ -5,14 +5,19 @@ generation_config.json only the stop ids may count.
 """
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lte_jax.device.weights import Architecture
+from lte_jax.device.weights import Architecture, Experts, Yarn
 
 CONFIG, GENERATION = "config.json", "generation_config.json"
-SUPPORTED = "dense Qwen3: silu, no attention bias, no sliding window, no rope scaling, not quantised"
+CLASSES = {"qwen3": "Qwen3ForCausalLM", "qwen2": "Qwen2ForCausalLM", "qwen3_moe": "Qwen3MoeForCausalLM"}
+SUPPORTED = (
+    "Qwen3 dense, Qwen3 MoE with experts in every layer, and Qwen2.5: silu, rope plain or YaRN, no sliding window, "
+    "not quantised"
+)
 
 
 class ConvertError(ValueError):
@@ -37,10 +42,11 @@ def read_config(folder: str | Path) -> HfConfig:
     rope = config.get("rope_scaling") or config.get("rope_parameters") or {}
     _refuse_unsupported(config, rope, path)
     d_model, n_heads = (_positive(config, key, int, path) for key in ("hidden_size", "num_attention_heads"))
+    experts = _experts(config, path) if config["model_type"] == "qwen3_moe" else None
     arch = Architecture(
         vocab_size=_positive(config, "vocab_size", int, path),
         d_model=d_model,
-        d_ff=_positive(config, "intermediate_size", int, path),
+        d_ff=_positive(config, "moe_intermediate_size" if experts else "intermediate_size", int, path),
         n_layers=_positive(config, "num_hidden_layers", int, path),
         n_heads=n_heads,
         n_kv_heads=_positive(config, "num_key_value_heads", int, path),
@@ -48,6 +54,9 @@ def read_config(folder: str | Path) -> HfConfig:
         rope_theta=_positive(config | rope, "rope_theta", float, path),
         rms_eps=_positive(config, "rms_norm_eps", float, path),
         tied=bool(config.get("tie_word_embeddings", False)),
+        qk_norm=config["model_type"] != "qwen2",
+        experts=experts,
+        yarn=_yarn(config, rope, path) if _rope_type(rope) == "yarn" else None,
     )
     if n_heads % arch.n_kv_heads or arch.d_head % 2:
         raise ConvertError(
@@ -77,9 +86,11 @@ def config_files(arch: Architecture, stop_ids: Sequence[int], dtype: str, config
 
 def _new_config(arch: Architecture, dtype: str) -> dict:
     """A whole config.json, in the spelling of transformers 4 and 5 at once."""
-    return {
-        "architectures": ["Qwen3ForCausalLM"],
-        "model_type": "qwen3",
+    model_type = "qwen3_moe" if arch.experts else "qwen3" if arch.qk_norm else "qwen2"
+    rope = _rope_parameters(arch)
+    config = {
+        "architectures": [CLASSES[model_type]],
+        "model_type": model_type,
         "vocab_size": arch.vocab_size,
         "hidden_size": arch.d_model,
         "intermediate_size": arch.d_ff,
@@ -90,18 +101,44 @@ def _new_config(arch: Architecture, dtype: str) -> dict:
         "rms_norm_eps": arch.rms_eps,
         "tie_word_embeddings": arch.tied,
         "hidden_act": "silu",
-        "attention_bias": False,
         "attention_dropout": 0.0,
         "initializer_range": 0.02,
-        "max_position_embeddings": 32768,
+        "max_position_embeddings": round(arch.yarn.factor * arch.yarn.trained_length) if arch.yarn else 32768,
         "use_cache": True,
         "use_sliding_window": False,
         "sliding_window": None,
         "rope_theta": arch.rope_theta,
-        "rope_scaling": None,
-        "rope_parameters": {"rope_type": "default", "rope_theta": arch.rope_theta},
+        "rope_scaling": rope if arch.yarn else None,
+        "rope_parameters": rope,
         "dtype": dtype,
         "torch_dtype": dtype,
+    }
+    if arch.qk_norm:
+        config["attention_bias"] = False
+    if arch.experts:
+        config |= {
+            "moe_intermediate_size": arch.d_ff,
+            "num_experts": arch.experts.n,
+            "num_experts_per_tok": arch.experts.n_active,
+            "norm_topk_prob": arch.experts.normed,
+            "decoder_sparse_step": 1,
+            "mlp_only_layers": [],
+        }
+    return config
+
+
+def _rope_parameters(arch: Architecture) -> dict:
+    if not arch.yarn:
+        return {"rope_type": "default", "rope_theta": arch.rope_theta}
+    return {
+        "rope_type": "yarn",
+        "rope_theta": arch.rope_theta,
+        "factor": arch.yarn.factor,
+        "original_max_position_embeddings": arch.yarn.trained_length,
+        "beta_fast": arch.yarn.beta_fast,
+        "beta_slow": arch.yarn.beta_slow,
+        "attention_factor": arch.yarn.attention_factor,
+        "truncate": arch.yarn.truncate,
     }
 
 
@@ -123,17 +160,57 @@ def write_json(path: Path, values: dict) -> None:
 
 def _refuse_unsupported(config: dict, rope: dict, path: Path) -> None:
     for key, found, wanted in (
-        ("model_type", config.get("model_type"), "qwen3"),
-        ("hidden_act", config.get("hidden_act", "silu"), "silu"),
-        ("attention_bias", config.get("attention_bias") or False, False),
-        ("use_sliding_window", config.get("use_sliding_window") or False, False),
-        ("layer_types", set(config.get("layer_types") or ["full_attention"]), {"full_attention"}),
-        ("rope_type", rope.get("rope_type", rope.get("type", "default")), "default"),
-        ("partial_rotary_factor", (config | rope).get("partial_rotary_factor") or 1, 1),
-        ("quantization_config", config.get("quantization_config"), None),
+        ("model_type", config.get("model_type"), CLASSES),
+        ("hidden_act", config.get("hidden_act", "silu"), ["silu"]),
+        ("attention_bias", config.get("attention_bias") or False, [False]),
+        ("use_sliding_window", config.get("use_sliding_window") or False, [False]),
+        ("layer_types", set(config.get("layer_types") or ["full_attention"]), [{"full_attention"}]),
+        ("rope_type", _rope_type(rope), ["default", "yarn"]),
+        ("partial_rotary_factor", (config | rope).get("partial_rotary_factor") or 1, [1]),
+        ("decoder_sparse_step", config.get("decoder_sparse_step", 1), [1]),
+        ("mlp_only_layers", config.get("mlp_only_layers") or [], [[]]),
+        ("quantization_config", config.get("quantization_config"), [None]),
     ):
-        if found != wanted:
+        if found not in wanted:
             raise ConvertError(f"{path}: {key} = {found!r}: supported now is {SUPPORTED}")
+
+
+def _rope_type(rope: dict) -> str:
+    return rope.get("rope_type", rope.get("type", "default"))
+
+
+def _experts(config: dict, path: Path) -> Experts:
+    n = _positive({"num_experts": config.get("num_experts", config.get("num_local_experts"))}, "num_experts", int, path)
+    n_active = _positive(config, "num_experts_per_tok", int, path)
+    if n_active > n:
+        raise ConvertError(f"{path}: num_experts_per_tok = {n_active}: wanted at most num_experts = {n}")
+    return Experts(n, n_active, normed=bool(config.get("norm_topk_prob", False)))
+
+
+def _yarn(config: dict, rope: dict, path: Path) -> Yarn:
+    """YaRN's numbers, the defaults of transformers filled in."""
+    trained = {"max_position_embeddings": config.get("max_position_embeddings"), **rope}
+    name = "original_max_position_embeddings"
+    factor = _positive(rope, "factor", float, path)
+    defaults = {"beta_fast": 32.0, "beta_slow": 1.0, "attention_factor": _attention_factor(factor, rope)}
+    given = defaults | {key: rope[key] for key in defaults if rope.get(key) is not None}
+    return Yarn(
+        factor=factor,
+        trained_length=_positive(trained, name if name in rope else "max_position_embeddings", int, path),
+        **{key: _positive(given, key, float, path) for key in defaults},
+        truncate=bool(rope.get("truncate", True)),
+    )
+
+
+def _attention_factor(factor: float, rope: dict) -> float:
+    """0.1 ln(factor) + 1, or the ratio of two such where a config weighs them (as DeepSeek's do)."""
+
+    def scale(weight: float) -> float:
+        return 0.1 * weight * math.log(factor) + 1 if factor > 1 else 1.0
+
+    if rope.get("mscale") and rope.get("mscale_all_dim"):
+        return scale(rope["mscale"]) / scale(rope["mscale_all_dim"])
+    return scale(1)
 
 
 def _positive(values: dict, key: str, kind: type, path: Path):

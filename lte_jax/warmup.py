@@ -3,7 +3,6 @@
 Real models need none of this: a large model reads a hint as it is; a tiny one has to be taught.
 """
 
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -49,11 +48,7 @@ def make_base(config: Config, folder: Path, progress: Callable[[int, int, float]
     tokenizer = open_tokenizer(base.data)
     arch = tiny_architecture(config, tokenizer)
     params = fit(config, arch, task, tokenizer, progress)
-    unfinished = base.model.with_name(f"{BASE}.partial")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    convert.export_params(unfinished, arch, params, dtype="float32", stop_ids=tokenizer.stop_ids)
-    tokenizer.save(unfinished)
-    unfinished.rename(base.model)
+    convert.export_params(base.model, arch, params, dtype="float32", stop_ids=tokenizer.stop_ids, finish=tokenizer.save)
     return base
 
 

@@ -1,7 +1,14 @@
 """Import and export without torch: folders of our own and hand-made faults in them."""
 
 import json
+import math
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+from dataclasses import replace
 
 import jax
 import ml_dtypes
@@ -13,6 +20,7 @@ from safetensors.numpy import load_file, save_file
 
 from lte_jax import convert
 from lte_jax.device import weights
+from lte_jax.device.weights import Architecture, Experts, Yarn
 from lte_jax.hf_config import ConvertError, HfConfig, read_config
 
 # Spellings of the same numbers; what transformers writes beside them is left out where nothing reads it.
@@ -29,6 +37,8 @@ SIZES = {
     "tie_word_embeddings": True,
     "eos_token_id": 7,
 }
+EXPERTS = replace(tiny.UNTIED, experts=Experts(n=6, n_active=2, normed=True))
+YARN = {"factor": 4.0, "original_max_position_embeddings": 4096}
 V4 = SIZES | {"rope_theta": 30000, "rope_scaling": None, "torch_dtype": "float32", "sliding_window": None}
 V5 = SIZES | {"rope_parameters": {"rope_type": "default", "rope_theta": 30000.0}, "dtype": "float32"}
 
@@ -71,6 +81,46 @@ def test_config_spellings_of_versions_4_and_5_give_the_same_architecture(tmp_pat
     assert read_config(write(tmp_path, config)) == HfConfig(tiny.ARCH, (7,))
 
 
+@pytest.mark.parametrize(
+    "config",
+    [
+        V4 | {"rope_scaling": {"type": "yarn", **YARN}},
+        V4 | {"rope_scaling": {"rope_type": "yarn", "factor": 4}, "max_position_embeddings": 4096},
+        V5 | {"rope_parameters": {"rope_type": "yarn", "rope_theta": 3e4, **YARN}},
+        V5 | {"rope_parameters": {"rope_type": "yarn", "rope_theta": 3e4, "beta_fast": None, **YARN}},
+    ],
+    ids=["v4", "v4 without length", "v5", "v5 with null"],
+)
+def test_yarn_is_read_in_both_spellings_with_its_defaults(tmp_path, config):
+    found = read_config(write(tmp_path, config)).arch
+    yarn = Yarn(4.0, 4096, beta_fast=32.0, beta_slow=1.0, attention_factor=0.1 * math.log(4) + 1, truncate=True)
+    assert found == replace(tiny.ARCH, yarn=yarn)
+
+
+def test_yarns_attention_factor_is_given_or_follows_from_mscale(tmp_path):
+    def factor(**given):
+        rope = {"rope_type": "yarn", "rope_theta": 3e4, **YARN, **given}
+        return read_config(write(tmp_path, V5 | {"rope_parameters": rope})).arch.yarn.attention_factor
+
+    assert factor(attention_factor=1.5) == 1.5
+    assert factor(mscale=1.0, mscale_all_dim=1.0) == 1.0
+    assert factor(mscale=2.0, mscale_all_dim=1.0) == pytest.approx((0.2 * math.log(4) + 1) / (0.1 * math.log(4) + 1))
+
+
+@pytest.mark.parametrize(
+    "arch",
+    [
+        replace(tiny.ARCH, qk_norm=False),
+        EXPERTS,
+        replace(EXPERTS, experts=Experts(n=6, n_active=3, normed=False)),
+        replace(tiny.ARCH, yarn=Yarn(2.0, 512, 24.0, 0.5, 1.25, False)),
+    ],
+    ids=["qwen2", "experts", "experts not normed", "yarn"],
+)
+def test_a_written_config_describes_the_architecture_again(tmp_path, arch):
+    assert read_config(export(tmp_path / "model", arch)) == HfConfig(arch, (7,))
+
+
 def test_head_dim_and_tying_have_defaults(tmp_path):
     config = {key: value for key, value in V5.items() if key not in ("head_dim", "tie_word_embeddings")}
     arch = read_config(write(tmp_path, config | {"hidden_size": 40})).arch
@@ -87,20 +137,22 @@ def test_stop_ids_are_the_union_and_nothing_else_is_read_from_the_generation_con
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"model_type": "qwen3_moe"}, "model_type = 'qwen3_moe'"),
-        ({"model_type": "qwen2"}, "model_type = 'qwen2'"),
+        ({"model_type": "llama"}, "model_type = 'llama'"),
+        ({"model_type": "qwen2_moe"}, "model_type = 'qwen2_moe'"),
+        ({"model_type": "qwen3_moe", "decoder_sparse_step": 2}, "decoder_sparse_step = 2"),
+        ({"model_type": "qwen3_moe", "mlp_only_layers": [0]}, "mlp_only_layers = [0]"),
         ({"hidden_act": "gelu"}, "hidden_act = 'gelu'"),
         ({"attention_bias": True}, "attention_bias = True"),
         ({"use_sliding_window": True, "sliding_window": 64}, "use_sliding_window = True"),
         ({"layer_types": ["full_attention", "sliding_attention", "full_attention"]}, "sliding_attention"),
-        ({"rope_parameters": {"rope_type": "yarn", "rope_theta": 1e6, "factor": 4.0}}, "rope_type = 'yarn'"),
+        ({"rope_parameters": {"rope_type": "dynamic", "rope_theta": 1e6, "factor": 4.0}}, "rope_type = 'dynamic'"),
         ({"rope_parameters": None, "rope_theta": 1e6, "rope_scaling": {"type": "linear", "factor": 2.0}}, "'linear'"),
         ({"partial_rotary_factor": 0.5}, "partial_rotary_factor = 0.5"),
         ({"quantization_config": {"quant_method": "fp8"}}, "quantization_config"),
     ],
 )
 def test_what_the_model_cannot_compute_is_refused_with_what_it_can(tmp_path, change, named):
-    with pytest.raises(ConvertError, match="supported now is dense Qwen3") as error:
+    with pytest.raises(ConvertError, match="supported now is Qwen3 dense, Qwen3 MoE") as error:
         read_config(write(tmp_path, V5 | change))
     assert named in str(error.value) and "config.json" in str(error.value)
 
@@ -114,6 +166,13 @@ def test_what_the_model_cannot_compute_is_refused_with_what_it_can(tmp_path, cha
         ({"rms_norm_eps": "1e-6"}, "rms_norm_eps = '1e-6'"),
         ({"num_key_value_heads": 3}, "3 key/value heads"),
         ({"eos_token_id": ["</s>"]}, "eos_token_id"),
+        ({"rope_parameters": {"rope_type": "yarn", "rope_theta": 1e6}}, "factor = None"),
+        ({"rope_parameters": {"rope_type": "yarn", "rope_theta": 1e6, "factor": 2}}, "max_position_embeddings = None"),
+        ({"model_type": "qwen3_moe", "moe_intermediate_size": 9}, "num_experts = None"),
+        (
+            {"model_type": "qwen3_moe", "num_experts": 4, "num_experts_per_tok": 5},
+            "num_experts_per_tok = 5: wanted at most num_experts = 4",
+        ),
     ],
 )
 def test_a_malformed_config_is_refused_by_key(tmp_path, change, named):
@@ -170,26 +229,60 @@ def test_exported_tensors_are_the_stored_transposes(tmp_path):
     np.testing.assert_array_equal(stored[prefix + "mlp.gate_proj.weight"], gate_DF.T)
 
 
+class CountedSlice:
+    """A stored tensor that adds up what is read of it."""
+
+    def __init__(self, slice_, n_read):
+        self.slice_, self.n_read = slice_, n_read
+
+    def __getitem__(self, index):
+        part = self.slice_[index]
+        self.n_read.append(part.nbytes)
+        return part
+
+    def __getattr__(self, name):
+        return getattr(self.slice_, name)
+
+
+@pytest.fixture
+def n_read(monkeypatch):
+    """The sizes of what an import reads of tensors, bytes."""
+    counts, open_tensors = [], convert._open_tensors
+
+    def counted(folder):
+        found = open_tensors(folder)
+        return {name: convert.Stored(file, CountedSlice(slice_, counts)) for name, (file, slice_) in found.items()}
+
+    monkeypatch.setattr(convert, "_open_tensors", counted)
+    return counts
+
+
 @pytest.mark.parametrize("shape", [(2, 2, 2), (1, 4, 2), (8, 1, 1)], ids=str)
-def test_a_sharded_import_equals_the_whole_and_reads_each_byte_once(tmp_path, monkeypatch, shape):
+def test_a_sharded_import_equals_the_whole_and_reads_each_byte_once(tmp_path, n_read, shape):
     folder, mesh = export(tmp_path / "model", tiny.UNTIED), tiny.mesh(*shape)
-    n_read = [0]
-    read_block = convert._read_block
-
-    def counted(*arguments):
-        block = read_block(*arguments)
-        n_read[0] += block.size
-        return block
-
-    monkeypatch.setattr(convert, "_read_block", counted)
     params = convert.import_params(folder, tiny.UNTIED, mesh)
-    assert n_read[0] == weights.n_params(tiny.UNTIED)
+    assert sum(n_read) == 4 * weights.n_params(tiny.UNTIED)
     jax.tree.map(np.testing.assert_array_equal, params, tiny.params(tiny.UNTIED))
     q = params["layers"]["q"]
     assert q.sharding.spec == jax.P(None, "fsdp", "tensor", None)
     assert q.addressable_shards[0].data.shape == (3, 12 // shape[1], 4 // shape[2], 6)
     export(tmp_path / "again", tiny.UNTIED, params)
     assert_bitwise_equal(tensors(folder), tensors(tmp_path / "again"))
+
+
+def test_experts_are_stacked_on_import_each_byte_read_once_and_unstacked_on_export(tmp_path, n_read):
+    folder = export(tmp_path / "model", EXPERTS, max_shard_bytes=3000)
+    stored = tensors(folder)
+    assert stored["model.layers.1.mlp.experts.4.gate_proj.weight"].shape == (20, 12)
+    assert stored["model.layers.1.mlp.gate.weight"].shape == (6, 12)
+    params = convert.import_params(folder, EXPERTS, tiny.mesh(1, 4, 2))
+    assert sum(n_read) == 4 * weights.n_params(EXPERTS)
+    gate, down = params["layers"]["expert_gate"], params["layers"]["expert_down"]
+    assert gate.sharding.spec == jax.P(None, "tensor", "fsdp", None)
+    np.testing.assert_array_equal(gate[1, 4].T, stored["model.layers.1.mlp.experts.4.gate_proj.weight"])
+    np.testing.assert_array_equal(down[2, 5].T, stored["model.layers.2.mlp.experts.5.down_proj.weight"])
+    export(tmp_path / "again", EXPERTS, params)
+    assert_bitwise_equal(stored, tensors(tmp_path / "again"))
 
 
 def test_only_the_asked_slices_are_read_from_disk(tmp_path):
@@ -231,14 +324,17 @@ def put(name, array):
         (drop("model.layers.2.mlp.up_proj.weight"), "are missing: model.layers.2.mlp.up_proj.weight"),
         (put("model.norm.weight", np.ones(13, np.float32)), r"model.norm.weight has shape \(13,\), wanted \(12,\)"),
         (put("model.norm.weight", np.ones(12, np.float64)), "model.norm.weight is F64, wanted one of BF16"),
-        (put("score.weight", np.ones((2, 12), np.float32)), "does not have: score.weight"),
-        (put("model.layers.3.mlp.up_proj.weight", np.ones(1)), "does not have: model.layers.3.mlp.up_proj.weight"),
+        (put("score.weight", np.ones((2, 12), np.float32)), "does not have by config.json: score.weight"),
+        (
+            put("model.layers.3.mlp.up_proj.weight", np.ones(1)),
+            "does not have by config.json: model.layers.3.mlp.up_proj.weight",
+        ),
         (put("lm_head.weight", np.ones((50, 12), np.float32)), "ties lm_head.weight .* differ"),
     ],
 )
 def test_wrong_tensors_are_refused_before_any_device_memory_is_used(tmp_path, monkeypatch, change, named):
     folder = edit_tensors(export(tmp_path / "model"), change)
-    monkeypatch.setattr(jax, "make_array_from_callback", lambda *_: pytest.fail("touched the device"))
+    monkeypatch.setattr(jax, "device_put", lambda *_: pytest.fail("touched the device"))
     with pytest.raises(ConvertError, match=named):
         convert.import_params(folder, tiny.ARCH, tiny.mesh())
 
@@ -316,13 +412,15 @@ def test_an_export_never_overwrites(tmp_path):
 def test_an_interrupted_export_leaves_nothing(tmp_path, monkeypatch, target_exists):
     calls = []
 
-    def failing_save(arrays, path, metadata):
+    write_file = convert._write_file
+
+    def failing_write(path, *arguments):
         calls.append(path)
-        save_file(arrays, path, metadata)
+        write_file(path, *arguments)
         if len(calls) == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(convert, "save_file", failing_save)
+    monkeypatch.setattr(convert, "_write_file", failing_write)
     target = tmp_path / "model"
     if target_exists:
         target.mkdir()
@@ -330,6 +428,21 @@ def test_an_interrupted_export_leaves_nothing(tmp_path, monkeypatch, target_exis
         export(target, max_shard_bytes=2000)
     assert list(tmp_path.rglob("*")) == [target] * target_exists
     assert all(path.parent != target for path in calls)  # a kill -9 leaves no folder of the wanted name either
+
+
+def test_what_else_belongs_in_the_folder_is_there_before_it_takes_its_name(tmp_path):
+    def finish(folder):
+        assert not (tmp_path / "model").exists()
+        (folder / "tokenizer.json").write_text("{}")
+
+    assert (export(tmp_path / "model", finish=finish) / "tokenizer.json").exists()
+
+    def fail(folder):
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        export(tmp_path / "other", finish=fail)
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
 def test_a_source_config_is_kept_but_for_its_dtype(tmp_path):
@@ -355,3 +468,94 @@ def test_export_refuses_what_does_not_fit_together(tmp_path):
         export(tmp_path / "made", dtype="float16")
     shutil.rmtree(source)
     assert not list(tmp_path.iterdir())
+
+
+KILLED = """
+    import sys, time
+    import tiny
+    from lte_jax import convert
+
+    write_file, written = convert._write_file, []
+
+    def slow(path, *arguments):
+        write_file(path, *arguments)
+        written.append(path)
+        if len(written) == 3:
+            print("half", flush=True)
+            time.sleep(60)
+
+    convert._write_file = slow
+    convert.export_params(sys.argv[1], tiny.ARCH, tiny.params(), stop_ids=(7,), max_shard_bytes=2000)
+"""
+
+
+def test_a_killed_export_leaves_no_model_and_the_next_one_takes_its_place(tmp_path):
+    target = tmp_path / "model"
+    command = [sys.executable, "-c", textwrap.dedent(KILLED), str(target)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "half\n"
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert [path.name for path in tmp_path.iterdir()] == ["model.partial"]
+    assert not (tmp_path / "model.partial" / "config.json").exists()  # nor does the rest pass for a model
+    with pytest.raises(ConvertError, match="config.json: cannot be read"):
+        read_config(tmp_path / "model.partial")
+    export(target)
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+MEASURED = """
+    import os, sys, threading, time
+    import jax, tiny
+    from lte_jax import convert
+    from lte_jax.hf_config import read_config
+
+    def resident():
+        "MiB of this process's own memory, without mapped files."
+        for line in open("/proc/self/status"):
+            if line.startswith("RssAnon"):
+                return int(line.split()[1]) / 1024
+
+    peak, done = [0.0], threading.Event()
+
+    def watch():
+        while not done.is_set():
+            peak[0] = max(peak[0], resident())
+            time.sleep(0.002)
+
+    def measured(work):
+        start = peak[0] = resident()
+        made = work()
+        return made, peak[0] - start
+
+    source, target = sys.argv[1:]
+    arch, mesh = read_config(source).arch, tiny.mesh(1, 2, 2)
+    jax.block_until_ready(jax.device_put(0.0, mesh.devices.flat[0]))
+    threading.Thread(target=watch, daemon=True).start()
+    params, imported = measured(lambda: jax.block_until_ready(convert.import_params(source, arch, mesh)))
+    _, exported = measured(lambda: convert.export_params(target, arch, params, stop_ids=(7,)))
+    print(imported, exported)
+"""
+
+
+@pytest.mark.slow
+def test_conversion_holds_the_largest_tensor_and_the_shard_being_placed(tmp_path):
+    arch = Architecture(30_000, 1024, 2816, 12, 16, 8, 64, 1e6, 1e-6, True)
+    rng = np.random.default_rng(0)
+    params = weights.tree(arch, lambda _, row: rng.random(row.shape(arch), np.float32))
+    folder = export(tmp_path / "model", arch, params, dtype="bfloat16", max_shard_bytes=100_000_000)
+    del params
+    command = [sys.executable, "-c", textwrap.dedent(MEASURED), str(folder), str(tmp_path / "made")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    imported, exported = map(float, done.stdout.split())
+
+    mib = 2**20
+    largest = max(math.prod(convert._hf_shape(t.row, arch)) for t in convert._hf_tensors(arch)) * 4 / mib
+    shard = max(math.prod(row.shape(arch)) for row in weights.table(arch).values()) * 4 / 4 / mib  # of a mesh of four
+    placed = weights.n_params(arch) * 4 / mib  # the virtual devices' memory is the host's
+    assert weights.n_params(arch) * 2 / mib > 250
+    assert imported < placed + 1.2 * largest + shard, (imported, placed, largest, shard)
+    assert exported < 1.2 * largest, (exported, largest)
+    assert_bitwise_equal(tensors(folder), tensors(tmp_path / "made"))

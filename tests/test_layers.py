@@ -29,7 +29,7 @@ ALLOWED = {
     "hf_config": (("device.weights",), ()),
     "convert": (
         ("hf_config", "device.weights", "device.qwen3", "device.mesh"),
-        ("jax", "numpy", "safetensors", "ml_dtypes"),
+        ("jax", "numpy", "safetensors"),
     ),
     "jobs": ((), ()),
     "preempt": ((), ("jax",)),

@@ -31,7 +31,7 @@ def params(arch: Architecture = ARCH, seed: int = 0) -> dict:
 
     def draw(path, row):
         noise = rng.standard_normal(row.shape(arch), np.float32)
-        return jnp.asarray(noise * row.initial_std(arch) if row.fan_in else 1 + 0.3 * noise)
+        return jnp.asarray(noise * row.initial_std(arch) if row.fan_in else row.start + 0.3 * noise)
 
     return weights.tree(arch, draw)
 

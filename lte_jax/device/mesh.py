@@ -11,7 +11,7 @@ from lte_jax.device import weights
 from lte_jax.device.weights import Architecture
 
 BATCH_AXES = ("data", "fsdp")
-MESH_AXIS = dict(V="tensor", D="fsdp", F="tensor", N="tensor", K="tensor", H=None, L=None)
+MESH_AXIS = dict(V="tensor", D="fsdp", F="tensor", N="tensor", K="tensor", H=None, L=None, E="tensor", X=None)
 
 
 def make_mesh(config: MeshConfig) -> Mesh:
@@ -63,10 +63,11 @@ def n_batch_shards(mesh: Mesh) -> int:
 
 def check_divides(arch: Architecture, mesh: Mesh) -> None:
     """Raises ValueError that names the axis which the mesh does not divide."""
-    names = dict(V="vocab_size", D="d_model", F="d_ff", N="n_heads", K="n_kv_heads")
+    names = dict(V="vocab_size", D="d_model", F="d_ff", N="n_heads", K="n_kv_heads", E="experts.n")
+    held = {letter for row in weights.table(arch).values() for letter in row.axes}
     for letter, name in names.items():
         axis = MESH_AXIS[letter]
-        if arch.size(letter) % mesh.shape[axis]:
+        if letter in held and arch.size(letter) % mesh.shape[axis]:
             raise ValueError(
                 f"mesh.{axis} = {mesh.shape[axis]} does not divide {name} = {arch.size(letter)}; "
                 f"choose a mesh.{axis} that divides it"

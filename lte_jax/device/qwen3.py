@@ -1,7 +1,7 @@
-"""Dense Qwen3 (arXiv 2505.09388) in Flax NNX, used functionally: the modules say what the architecture is.
+"""Qwen3, dense and MoE (arXiv 2505.09388), and Qwen2.5 in Flax NNX: the modules say what the architecture is.
 
-The pure dict of weights is the only parameter tree; `bind` puts a module around it inside jit (0.3 ms a call, where
-nnx.jit takes 34). Norms, softmax and logits are float32 whatever the compute type.
+Used functionally: the pure dict of weights is the only parameter tree; `bind` puts a module around it inside jit (0.3
+ms a call, where nnx.jit takes 34). Norms, softmax and logits are float32 whatever the compute type.
 """
 
 import math
@@ -11,9 +11,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.sharding import Mesh
 
 from lte_jax.device import weights
 from lte_jax.device.attention import cached_attention, causal_attention
+from lte_jax.device.experts import mixture
+from lte_jax.device.rope import rotate, rotation
 from lte_jax.device.weights import Architecture
 
 
@@ -29,38 +32,51 @@ def _param(arch: Architecture, path: tuple[str, ...], rngs: nnx.Rngs) -> nnx.Par
     row = weights.TABLE[path]
     shape = tuple(arch.size(letter) for letter in row.axes if letter != "L")
     if not row.fan_in:
-        return nnx.Param(jnp.ones(shape, jnp.float32))
+        return nnx.Param(jnp.full(shape, row.start, jnp.float32))
     return nnx.Param(row.initial_std(arch) * jax.random.normal(rngs.params(), shape, jnp.float32))
 
 
 class Layer(nnx.Module):
-    """One block: attention with normed queries and keys, then SwiGLU, each behind an RMS norm."""
+    """One block: attention with normed queries and keys, then SwiGLU or experts, each behind an RMS norm."""
 
-    def __init__(self, arch: Architecture, rngs: nnx.Rngs):
-        self.rms_eps = arch.rms_eps
-        self.attn_norm = _param(arch, ("layers", "attn_norm"), rngs)
-        self.q = _param(arch, ("layers", "q"), rngs)
-        self.k = _param(arch, ("layers", "k"), rngs)
-        self.v = _param(arch, ("layers", "v"), rngs)
-        self.q_norm = _param(arch, ("layers", "q_norm"), rngs)
-        self.k_norm = _param(arch, ("layers", "k_norm"), rngs)
-        self.o = _param(arch, ("layers", "o"), rngs)
-        self.mlp_norm = _param(arch, ("layers", "mlp_norm"), rngs)
-        self.gate = _param(arch, ("layers", "gate"), rngs)
-        self.up = _param(arch, ("layers", "up"), rngs)
-        self.down = _param(arch, ("layers", "down"), rngs)
+    def __init__(self, arch: Architecture, mesh: Mesh | None, rngs: nnx.Rngs):
+        self.arch, self.mesh = arch, mesh
 
-    def project(self, x_BTD, angle_BTH):
+        def param(name: str) -> nnx.Param:
+            return _param(arch, ("layers", name), rngs)
+
+        self.attn_norm = param("attn_norm")
+        self.q, self.k, self.v = param("q"), param("k"), param("v")
+        if arch.qk_norm:
+            self.q_norm, self.k_norm = param("q_norm"), param("k_norm")
+        else:
+            self.q_bias, self.k_bias, self.v_bias = param("q_bias"), param("k_bias"), param("v_bias")
+        self.o = param("o")
+        self.mlp_norm = param("mlp_norm")
+        if arch.experts:
+            self.router = param("router")
+            self.expert_gate, self.expert_up, self.expert_down = map(param, ("expert_gate", "expert_up", "expert_down"))
+        else:
+            self.gate, self.up, self.down = param("gate"), param("up"), param("down")
+
+    def project(self, x_BTD, turn):
         """Rotated queries [B, T, N, H] and keys [B, T, K, H], and values [B, T, K, H]."""
-        x = rms_norm(x_BTD, self.attn_norm[...], self.rms_eps)
-        q = rms_norm(_dot(x, self.q), self.q_norm[...], self.rms_eps)
-        k = rms_norm(_dot(x, self.k), self.k_norm[...], self.rms_eps)
-        return rotate(q, angle_BTH), rotate(k, angle_BTH), _dot(x, self.v)
+        x = rms_norm(x_BTD, self.attn_norm[...], self.arch.rms_eps)
+        q, k, v = _dot(x, self.q), _dot(x, self.k), _dot(x, self.v)
+        if self.arch.qk_norm:
+            q = rms_norm(q, self.q_norm[...], self.arch.rms_eps)
+            k = rms_norm(k, self.k_norm[...], self.arch.rms_eps)
+        else:
+            q, k, v = (y + bias.astype(y.dtype) for y, bias in ((q, self.q_bias), (k, self.k_bias), (v, self.v_bias)))
+        return rotate(q, turn), rotate(k, turn), v
 
     def finish(self, x_BTD, attended_BTNH):
         """Adds what attention found, then what the feed-forward makes of it."""
         x_BTD = x_BTD + _dot(attended_BTNH, self.o, n_in=2)
-        x = rms_norm(x_BTD, self.mlp_norm[...], self.rms_eps)
+        x = rms_norm(x_BTD, self.mlp_norm[...], self.arch.rms_eps)
+        if self.arch.experts:
+            held = (self.router, self.expert_gate, self.expert_up, self.expert_down)
+            return x_BTD + mixture(x, *(weight[...] for weight in held), self.arch.experts, self.mesh)
         x = jax.nn.silu(_dot(x, self.gate)) * _dot(x, self.up)
         return x_BTD + _dot(x, self.down)
 
@@ -68,13 +84,13 @@ class Layer(nnx.Module):
 class Qwen3(nnx.Module):
     """Embedding, layers, final norm and head. `stacked`: one module whose weights lead with L, else a list."""
 
-    def __init__(self, arch: Architecture, rngs: nnx.Rngs, stacked: bool):
+    def __init__(self, arch: Architecture, mesh: Mesh | None, rngs: nnx.Rngs, stacked: bool):
         self.arch = arch
         self.embed = _param(arch, ("embed",), rngs)
         if stacked:
-            self.layers = nnx.vmap(partial(Layer, arch))(rngs.split(arch.n_layers))
+            self.layers = nnx.vmap(partial(Layer, arch, mesh))(rngs.split(arch.n_layers))
         else:
-            self.layers = nnx.List([Layer(arch, rngs) for _ in range(arch.n_layers)])
+            self.layers = nnx.List([Layer(arch, mesh, rngs) for _ in range(arch.n_layers)])
         self.final_norm = _param(arch, ("final_norm",), rngs)
         if not arch.tied:
             self.head = _param(arch, ("head",), rngs)
@@ -96,10 +112,10 @@ class Qwen3(nnx.Module):
         `constrain_table` that of the embedding while rows are looked up.
         """
         x_BTD = constrain(constrain_table(self.embed[...].astype(dtype))[tokens_BT])
-        angle_BTH = rope_angle(jnp.arange(tokens_BT.shape[1])[None], self.arch)
+        turn = rotation(jnp.arange(tokens_BT.shape[1])[None], self.arch)
 
         def block(x_BTD, layer):
-            q, k, v = layer.project(x_BTD, angle_BTH)
+            q, k, v = layer.project(x_BTD, turn)
             return constrain(layer.finish(x_BTD, attend(q, k, v))), None
 
         if remat != "none":
@@ -114,10 +130,10 @@ class Qwen3(nnx.Module):
     def prefix(self, tokens_BT, *, dtype, attend=causal_attention) -> list[LayerCache]:
         """Keys and values of right-padded prompts, for unstacked layers; no logits."""
         x_BTD = self.embed[...].astype(dtype)[tokens_BT]
-        angle_BTH = rope_angle(jnp.arange(tokens_BT.shape[1])[None], self.arch)
+        turn = rotation(jnp.arange(tokens_BT.shape[1])[None], self.arch)
         cache = []
         for layer in self.layers:
-            q, k, v = layer.project(x_BTD, angle_BTH)
+            q, k, v = layer.project(x_BTD, turn)
             cache.append(LayerCache(k.swapaxes(1, 2), v.swapaxes(1, 2)))
             x_BTD = layer.finish(x_BTD, attend(q, k, v))
         return cache
@@ -125,10 +141,10 @@ class Qwen3(nnx.Module):
     def decode(self, token_B, position_B, cache, *, dtype):
         """Logits [B, V] after one token per row, and the cache with that token written at its position."""
         x_BTD = self.embed[...].astype(dtype)[token_B][:, None]
-        angle_BTH = rope_angle(position_B[:, None], self.arch)
+        turn = rotation(position_B[:, None], self.arch)
         written = []
         for layer, old in zip(self.layers, cache, strict=True):
-            q, k, v = layer.project(x_BTD, angle_BTH)
+            q, k, v = layer.project(x_BTD, turn)
             new = LayerCache(*(write_column(c, u[:, 0], position_B) for c, u in zip(old, (k, v), strict=True)))
             x_BTD = layer.finish(x_BTD, cached_attention(q[:, 0], *new, position_B + 1)[:, None])
             written.append(new)
@@ -157,19 +173,6 @@ def rms_norm(x, scale, eps):
     return (x32 * jax.lax.rsqrt(jnp.mean(x32 * x32, axis=-1, keepdims=True) + eps) * scale).astype(x.dtype)
 
 
-def rope_angle(position_BT, arch: Architecture):
-    """Rotation angles [B, T, H/2], float32: near position 4000 bfloat16 is off by up to 8."""
-    frequency = arch.rope_theta ** (-jnp.arange(0, arch.d_head, 2, dtype=jnp.float32) / arch.d_head)
-    return position_BT[..., None].astype(jnp.float32) * frequency
-
-
-def rotate(x_BTNH, angle_BTH):
-    """Rotary position embedding (arXiv 2104.09864), halves paired as Hugging Face pairs them."""
-    cos, sin = jnp.cos(angle_BTH)[:, :, None], jnp.sin(angle_BTH)[:, :, None]
-    a, b = jnp.split(x_BTNH.astype(jnp.float32), 2, axis=-1)
-    return jnp.concatenate([a * cos - b * sin, b * cos + a * sin], axis=-1).astype(x_BTNH.dtype)
-
-
 def write_column(cache_BKSH, update_BKH, position_B):
     """Writes one column per row, in place where donated. The vmapped slice update is the form that neither the TPU nor
     the GPU compiler turns into a copy of the cache."""
@@ -190,22 +193,22 @@ def _dot(x_BT, param: nnx.Param, n_in: int = 1):
 
 
 @lru_cache
-def _graph(arch: Architecture, stacked: bool):
-    return nnx.split(nnx.eval_shape(lambda: Qwen3(arch, nnx.Rngs(0), stacked)))[0]
+def _graph(arch: Architecture, mesh: Mesh | None, stacked: bool):
+    return nnx.split(nnx.eval_shape(lambda: Qwen3(arch, mesh, nnx.Rngs(0), stacked)))[0]
 
 
-def bind(arch: Architecture, params: dict, stacked: bool = True) -> Qwen3:
-    """The model around a parameter tree. Cheap; meant to be called inside jit."""
-    return nnx.merge(_graph(arch, stacked), params)
+def bind(arch: Architecture, params: dict, mesh: Mesh | None = None, stacked: bool = True) -> Qwen3:
+    """The model around a parameter tree. Cheap; meant to be called inside jit. `mesh`: what experts are split over."""
+    return nnx.merge(_graph(arch, mesh, stacked), params)
 
 
 def initial_params(arch: Architecture, key) -> dict:
     """Random float32 weights as the stacked tree of the table."""
-    return nnx.to_pure_dict(nnx.split(Qwen3(arch, nnx.Rngs(key), stacked=True))[1])
+    return nnx.to_pure_dict(nnx.split(Qwen3(arch, None, nnx.Rngs(key), stacked=True))[1])
 
 
 def unstack(arch: Architecture, params: dict, dtype) -> dict:
-    """The sampler's copy: one entry per layer, matrices in the compute type, scales in float32."""
+    """The sampler's copy: one entry per layer, matrices in the compute type, scales and biases in float32."""
     cast = weights.tree(arch, lambda path, row: _cast(weights.leaf(params, path), row, dtype))
     layers = {i: {name: stacked[i] for name, stacked in cast["layers"].items()} for i in range(arch.n_layers)}
     return {**cast, "layers": layers}

@@ -52,7 +52,7 @@ def empty_slots(n_slots: int, n_columns: int, spec: SamplerSpec) -> SamplerState
 @partial(jax.jit, static_argnames="spec")
 def prefill(params: dict, tokens_PT, spec: SamplerSpec) -> list[qwen3.LayerCache]:
     """Keys and values of right-padded prompts, one row each."""
-    model = qwen3.bind(spec.arch, params, stacked=False)
+    model = qwen3.bind(spec.arch, params, spec.mesh, stacked=False)
     tokens_PT = jax.lax.with_sharding_constraint(tokens_PT, mesh.batch_sharding(spec.mesh))
     attend = partial(causal_attention, impl=spec.attention, mesh=spec.mesh)
     prefix = model.prefix(tokens_PT, dtype=jnp.dtype(spec.dtype), attend=attend)
@@ -141,7 +141,7 @@ def decode_chunk(
 
     All but the last two may be traced. No active row may pass the last column of the cache within the chunk.
     """
-    model = qwen3.bind(spec.arch, params, stacked=False)
+    model = qwen3.bind(spec.arch, params, spec.mesh, stacked=False)
     n_slots = state.token_B.shape[0]
     drawn = Drawn(
         token_BC=jnp.zeros((n_slots, max_steps), jnp.int32),

@@ -104,7 +104,7 @@ def _new_state(tx, params) -> TrainState:
 def policy_logp(params: dict, tokens_BT, temperature, spec: UpdateSpec):
     """(logp_BT, entropy_BT) of right-padded rows under float32 weights, at a temperature."""
     batch, table = mesh.batch_sharding(spec.mesh), mesh.lookup_sharding(spec.mesh)
-    model = qwen3.bind(spec.arch, params)
+    model = qwen3.bind(spec.arch, params, spec.mesh)
     hidden_BTD = model(
         tokens_BT,
         dtype=jnp.dtype(spec.model.compute_dtype),

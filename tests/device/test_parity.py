@@ -1,39 +1,28 @@
 """Against transformers, on random weights: logits, greedy tokens, and folders that go back and forth unchanged."""
 
-import os
 import sys
-from functools import partial
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 import tiny
+from reference import (
+    greedy,
+    load,
+    our_logits,
+    reference_greedy,
+    reference_logits,
+    reference_model,
+    require_torch,
+    tokens,
+    torch,
+)
 from safetensors.numpy import load_file
 
 from lte_jax import convert
-from lte_jax.config import EngineConfig, ModelConfig
-from lte_jax.device import qwen3
-from lte_jax.device.attention import causal_attention
 from lte_jax.device.weights import Architecture
 from lte_jax.hf_config import HfConfig, read_config
-from lte_jax.records import Prompt, Request, Sampling
-from lte_jax.rollout import Engine
-
-
-def require_torch():
-    """torch, or a skip that says how to get it; where CI is "true" a failure, so that parity is never lost silently."""
-    try:
-        import torch
-    except ImportError:
-        if os.environ.get("CI") == "true":
-            pytest.fail("parity tests may not be skipped in CI, and torch is not installed: pip install -e '.[parity]'")
-        pytest.skip("torch is not installed: pip install -e '.[parity]'", allow_module_level=True)
-    torch.set_num_threads(1)
-    return torch
-
-
-torch = require_torch()
 
 ODD = Architecture(
     vocab_size=301,
@@ -48,60 +37,6 @@ ODD = Architecture(
     tied=False,
 )
 ARCHITECTURES = {"tied": tiny.ARCH, "untied": tiny.UNTIED, "odd": ODD}
-
-
-def reference_model(arch: Architecture, seed: int):
-    """A transformers Qwen3 with random float32 weights, random norm scales among them."""
-    import transformers
-
-    transformers.utils.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
-    config = transformers.Qwen3Config(
-        vocab_size=arch.vocab_size,
-        hidden_size=arch.d_model,
-        intermediate_size=arch.d_ff,
-        num_hidden_layers=arch.n_layers,
-        num_attention_heads=arch.n_heads,
-        num_key_value_heads=arch.n_kv_heads,
-        head_dim=arch.d_head,
-        rms_norm_eps=arch.rms_eps,
-        tie_word_embeddings=arch.tied,
-        rope_parameters={"rope_type": "default", "rope_theta": arch.rope_theta},
-        eos_token_id=[3, 5],
-    )
-    model = transformers.Qwen3ForCausalLM(config).eval()
-    generator = torch.Generator().manual_seed(seed)
-    for weight in model.parameters():
-        noise = torch.randn(weight.shape, generator=generator)
-        weight.data = 1 + 0.3 * noise if weight.ndim == 1 else 2 * noise / arch.d_model**0.5
-    model.model.embed_tokens.weight.data *= 0.5  # else a tied model only repeats its last token
-    return model
-
-
-def load(folder):
-    """(model in float32, loading info) as transformers reads the folder."""
-    import transformers
-
-    model, info = transformers.Qwen3ForCausalLM.from_pretrained(
-        folder, dtype=torch.float32, output_loading_info=True, local_files_only=True
-    )
-    return model.eval(), info
-
-
-def reference_logits(model, tokens_BT):
-    with torch.no_grad():
-        return model(torch.tensor(tokens_BT)).logits.numpy()
-
-
-@partial(jax.jit, static_argnames="arch")
-def our_logits(params, tokens_BT, arch):
-    model = qwen3.bind(arch, params)
-    hidden_BTD = model(tokens_BT, dtype=np.float32, attend=partial(causal_attention, impl="reference"))
-    return qwen3.logits(hidden_BTD, model.head_VD)
-
-
-def tokens(arch, n_rows=2, n_columns=37):
-    return np.random.default_rng(1).integers(0, arch.vocab_size, (n_rows, n_columns))
 
 
 def stored(folder: Path):
@@ -159,32 +94,15 @@ def test_an_export_loads_in_transformers_as_the_same_model(saved, tmp_path, dtyp
     )
 
 
-def reference_greedy(model, prompt, stop_ids, n):
-    prompt = torch.tensor([prompt])
-    out = model.generate(
-        prompt,
-        attention_mask=torch.ones_like(prompt),
-        do_sample=False,
-        max_new_tokens=n,
-        eos_token_id=list(stop_ids) or None,
-        pad_token_id=0,
-    )
-    return out[0, prompt.shape[1] :].tolist()
-
-
 @pytest.mark.parametrize("saved", ["tied", "odd"], indirect=True)
 def test_greedy_tokens_equal_transformers_generate(saved):
     arch, model, folder = saved
     model.generation_config.eos_token_id = None
     prompts = [row[:length].tolist() for row, length in zip(tokens(arch, 3), (2, 7, 19), strict=True)]
     stop_ids = (reference_greedy(model, prompts[1], (), 24)[5],)  # so that a row stops early
-    engine_config = EngineConfig(slots=4, chunk=8, prefill_rows=4, length_bucket=64)
-    engine = Engine(arch, ModelConfig(compute_dtype="float32"), engine_config, tiny.mesh(), stop_ids, max_prompt=19)
-    engine.load(convert.import_params(folder, arch, tiny.mesh()))
-    requests = [Request(Prompt("", tuple(ids)), (0, 0, 0, i, 0, 0)) for i, ids in enumerate(prompts)]
-    drawn = dict(engine.generate(requests, Sampling(temperature=1.0, top_p=1.0, top_k=1, response_budget=24)))
+    drawn = greedy(arch, convert.import_params(folder, arch, tiny.mesh()), prompts, stop_ids, 24)
     expected = [reference_greedy(model, prompt, stop_ids, 24) for prompt in prompts]
-    assert [drawn[i].tokens.tolist() for i in range(3)] == expected
+    assert drawn == expected
     assert len(expected[1]) <= 6 < len(set(sum(expected, [])))  # one stopped early, and greedy is not one token
 
 
