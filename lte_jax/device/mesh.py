@@ -1,6 +1,7 @@
 """The device mesh, and one rule per axis letter from which every sharding follows."""
 
 import math
+from collections.abc import Sequence
 
 import jax
 import numpy as np
@@ -14,9 +15,10 @@ BATCH_AXES = ("data", "fsdp")
 MESH_AXIS = dict(V="tensor", D="fsdp", F="tensor", N="tensor", K="tensor", H=None, L=None)
 
 
-def make_mesh(config: MeshConfig) -> Mesh:
-    """A mesh over all devices with axes data, fsdp, tensor. Raises ValueError where the sizes do not multiply up."""
-    devices = np.array(jax.devices())
+def make_mesh(config: MeshConfig, devices: Sequence | None = None) -> Mesh:
+    """A mesh with axes data, fsdp, tensor over all devices, or over those given. Raises ValueError where the sizes do
+    not multiply up."""
+    devices = np.array(jax.devices() if devices is None else devices)
     fixed = config.data * config.tensor
     if config.fsdp == 0:
         raise ValueError("mesh.fsdp = 0: wanted a positive size, or -1 for all devices that are left")
@@ -30,20 +32,22 @@ def make_mesh(config: MeshConfig) -> Mesh:
     return Mesh(devices.reshape(shape), ("data", "fsdp", "tensor"), axis_types=(AxisType.Auto,) * 3)
 
 
-def own_mesh(mesh: Mesh) -> Mesh:
+def own_mesh(mesh: Mesh, process: int | None = None) -> Mesh:
     """The part of the mesh that lies on this process's devices, on which it samples alone; the mesh itself where there
-    is one process. Raises ValueError where the tensor axis spans processes.
+    is one process. Raises ValueError where the tensor axis spans processes. `process`: another than this one.
     """
-    if jax.process_count() == 1:
+    process = jax.process_index() if process is None else process
+    n_own = sum(device.process_index == process for device in mesh.devices.flat)
+    if n_own == mesh.devices.size:
         return mesh
     rows = mesh.devices.reshape(-1, mesh.shape["tensor"])
     owners = [{device.process_index for device in row} for row in rows]
     if any(len(owner) > 1 for owner in owners):
         raise ValueError(
             f"mesh.tensor = {mesh.shape['tensor']} spans processes, each of which samples on its own "
-            f"{jax.local_device_count()} devices: wanted a mesh.tensor that divides them"
+            f"{n_own} devices: wanted a mesh.tensor that divides them"
         )
-    own = np.array([row for row, owner in zip(rows, owners, strict=True) if owner == {jax.process_index()}])
+    own = np.array([row for row, owner in zip(rows, owners, strict=True) if owner == {process}])
     return Mesh(own[:, None], mesh.axis_names, axis_types=mesh.axis_types)
 
 
@@ -107,6 +111,11 @@ def lookup_sharding(mesh: Mesh) -> NamedSharding:
     """[V, D] of the embedding while tokens are looked up: with D over fsdp, where rows lie too, the partitioner would
     copy every activation whole."""
     return NamedSharding(mesh, PartitionSpec(MESH_AXIS["V"]))
+
+
+def head_sum_sharding(mesh: Mesh) -> NamedSharding:
+    """[S, V, D]: what each batch shard has summed for itself of the head's gradient."""
+    return NamedSharding(mesh, PartitionSpec(BATCH_AXES, MESH_AXIS["V"]))
 
 
 def cache_sharding(mesh: Mesh) -> NamedSharding:
