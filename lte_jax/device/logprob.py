@@ -35,6 +35,11 @@ def plain_token_logp(hidden_BTD, head_VD, tokens_BT, temperature):
     return _shift_right(logp_BT), _shift_right(-jnp.sum(jnp.exp(logp_BTV) * logp_BTV, axis=-1))
 
 
+def _whole(head_VD, mesh):
+    """The head with D whole on each device: gathered here once, not by the partitioner in every chunk."""
+    return jax.lax.with_sharding_constraint(head_VD, meshes.lookup_sharding(mesh)) if mesh else head_VD
+
+
 def _shift_right(values_BT):
     return jnp.pad(values_BT[:, :-1], ((0, 0), (1, 0)))
 
@@ -55,7 +60,7 @@ def _chunked(hidden_BTD, head_VD, target_BT, temperature, columns, mesh):
 
 
 def _forward(hidden_BTD, head_VD, target_BT, temperature, columns, mesh):
-    cast_VD = head_VD.astype(hidden_BTD.dtype)
+    cast_VD = _whole(head_VD.astype(hidden_BTD.dtype), mesh)
 
     def one(_, index):
         logits_BCV = logits(_slice(hidden_BTD, index, columns), cast_VD) / temperature
@@ -73,7 +78,7 @@ def _backward(columns, mesh, saved, cotangents):
     """The head's gradient is summed over chunks by each batch shard for itself (axis S), then once over the shards."""
     shards = meshes.n_batch_shards(mesh) if mesh else 1
     hidden_BTD, head_VD, target_BT, temperature, lse_BT, entropy_BT = saved
-    cast_VD = head_VD.astype(hidden_BTD.dtype)
+    cast_VD = _whole(head_VD.astype(hidden_BTD.dtype), mesh)
 
     def one(d_head_SVD, index):
         hidden_BCD, target_BC, lse_BC, entropy_BC, d_logp_BC, d_entropy_BC = (

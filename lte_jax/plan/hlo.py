@@ -14,7 +14,7 @@ KINDS = ("all-gather", "all-reduce", "reduce-scatter", "all-to-all", "collective
 N_BYTES = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "s16": 2, "u16": 2, "f32": 4, "s32": 4, "u32": 4, "f64": 8}
 
 _COMPUTATION = re.compile(r"^(ENTRY )?%?([\w.\-]+) \(.*\{\s*$")
-_COLLECTIVE = re.compile(rf" = (.*?) ({'|'.join(KINDS)})(?:-start)?\((.*)")
+_COLLECTIVE = re.compile(rf" = (.*?) ({'|'.join(KINDS)})(-start)?\((.*)")
 _ARRAY = re.compile(r"([a-z]+\d*)\[([\d,]*)\]")
 _CALL = re.compile(r"(condition|body|to_apply|calls|branch_computations|true_computation|false_computation)=\{?([^,}]+(?:, %[^,}]+)*)")
 
@@ -42,30 +42,37 @@ def collectives(text: str) -> list[Collective]:
             continue
         for line in lines:
             if match := _COLLECTIVE.search(line):
-                shape, kind, rest = match.groups()
+                shape, kind, started, rest = match.groups()
                 channel = re.search(r"channel_id=(\d+)", rest)
                 piece = (kind, channel and channel[1])
                 if "fus" in name and kind == "all-gather":
                     if piece in seen:
                         continue
                     seen.add(piece)
-                found.append(_collective(name, shape, kind, rest, times[name]))
+                found.append(_collective(name, shape, kind, bool(started), rest, times[name]))
     return [one for one in found if one.group > 1]
 
 
-def _collective(computation: str, shape: str, kind: str, rest: str, times: int) -> Collective:
+def _collective(computation: str, shape: str, kind: str, started: bool, rest: str, times: int) -> Collective:
     arrays = [math.prod(dims) * N_BYTES[dtype] for dtype, dims in arrays_in(shape) if dtype in N_BYTES]
-    if kind == "collective-permute":
-        group, n_bytes = 2, max(arrays)  # in a -start the shape is (operand, result, ...)
-    else:
-        group = _group_size(rest)
-        scattered = kind == "all-reduce" and "all-reduce-scatter" in computation
-        kind = "reduce-scatter" if scattered else kind
-        whole = sum(arrays) if kind == "all-reduce" or scattered else max(arrays)
-        whole *= group if kind == "reduce-scatter" and not scattered else 1
-        n_bytes = int(whole * (group - 1) / group * (2 if kind == "all-reduce" else 1))
     source = re.search(r'op_name="([^"]*)"', rest)
-    return Collective(kind, n_bytes, times, group, source[1] if source else "")
+    group = 2 if kind == "collective-permute" else _group_size(rest)
+    operands, results = arrays, arrays
+    if started and kind != "all-reduce":  # the shape of a start names what goes in, then what comes out
+        operands, results = arrays[: (len(arrays) + 1) // 2], arrays[len(arrays) // 2 :]
+    elif kind == "reduce-scatter":
+        operands = [n * group for n in results]
+    if kind == "all-reduce" and "all-reduce-scatter" in computation:  # how a TPU spells it
+        kind = "reduce-scatter"
+    share = (group - 1) / group
+    received = {
+        "all-gather": sum(results) * share,
+        "all-reduce": 2 * sum(results) * share,
+        "reduce-scatter": sum(operands) * share,
+        "all-to-all": sum(results) * share,
+        "collective-permute": max(results, default=0),
+    }
+    return Collective(kind, int(received[kind]), times, group, source[1] if source else "")
 
 
 def arrays_in(text: str) -> Iterator[tuple[str, tuple[int, ...]]]:
