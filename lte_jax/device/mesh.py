@@ -32,22 +32,20 @@ def make_mesh(config: MeshConfig, devices: Sequence | None = None) -> Mesh:
     return Mesh(devices.reshape(shape), ("data", "fsdp", "tensor"), axis_types=(AxisType.Auto,) * 3)
 
 
-def own_mesh(mesh: Mesh, process: int | None = None) -> Mesh:
+def own_mesh(mesh: Mesh) -> Mesh:
     """The part of the mesh that lies on this process's devices, on which it samples alone; the mesh itself where there
-    is one process. Raises ValueError where the tensor axis spans processes. `process`: another than this one.
+    is one process. Raises ValueError where the tensor axis spans processes.
     """
-    process = jax.process_index() if process is None else process
-    n_own = sum(device.process_index == process for device in mesh.devices.flat)
-    if n_own == mesh.devices.size:
+    if jax.process_count() == 1:
         return mesh
     rows = mesh.devices.reshape(-1, mesh.shape["tensor"])
     owners = [{device.process_index for device in row} for row in rows]
     if any(len(owner) > 1 for owner in owners):
         raise ValueError(
             f"mesh.tensor = {mesh.shape['tensor']} spans processes, each of which samples on its own "
-            f"{n_own} devices: wanted a mesh.tensor that divides them"
+            f"{jax.local_device_count()} devices: wanted a mesh.tensor that divides them"
         )
-    own = np.array([row for row, owner in zip(rows, owners, strict=True) if owner == {process}])
+    own = np.array([row for row, owner in zip(rows, owners, strict=True) if owner == {jax.process_index()}])
     return Mesh(own[:, None], mesh.axis_names, axis_types=mesh.axis_types)
 
 

@@ -14,11 +14,12 @@ from lte_jax.plan.targets import Target, TargetError
 WHOLE_COPY = "Involuntary full rematerialization"
 
 
-def measure(config: Config, arch: Architecture, target: Target, programs: Sequence[str] = ()) -> Iterator[dict]:
-    """What lte_jax.plan.worker prints, line by line: `mesh`, sizes and arrays first, then `begun` and `program`, then
-    `warnings`: what the partitioner said. `programs`: some by name; none: all. Raises TargetError where it cannot."""
+def measure(configs: Sequence[Config], arch: Architecture, target: Target, programs: Sequence[str]) -> Iterator[dict]:
+    """What lte_jax.plan.worker prints, line by line: for each config `mesh`, sizes and arrays, or `error` where the model
+    does not divide over it, then `begun` and `program` of each program; last `warnings`: what the partitioner said.
+    Raises TargetError where it cannot compile."""
     request = {
-        "config": config.model_dump(mode="json"),
+        "configs": [config.model_dump(mode="json") for config in configs],
         "arch": asdict(arch),
         "target": target.name,
         "programs": list(programs),

@@ -1,7 +1,7 @@
 """Every jitted function of a run with abstract arguments: shapes, types and shardings as the run will have them."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 import jax
@@ -9,11 +9,12 @@ import numpy as np
 from jax.sharding import Mesh
 
 from lte_jax import boundary
-from lte_jax.config import Config
+from lte_jax.config import Config, MeshConfig
 from lte_jax.device import mesh as meshes
 from lte_jax.device import sampler, update
 from lte_jax.device.arrays import Starts
 from lte_jax.device.weights import Architecture
+from lte_jax.plan.targets import Target
 
 
 @dataclass(frozen=True)
@@ -42,18 +43,14 @@ class Sizes:
             row_columns=row_columns,
         )
 
-    def as_dict(self) -> dict:
-        return asdict(self)
-
 
 class Programs:
-    """`trace[name]()` traces a program; `arrays` are the abstract arrays that live beside each other in a run."""
+    """`trace[name]()` traces a program; `own`: the mesh on which one process samples; `arrays` are the abstract arrays that live beside each other in a run."""
 
-    def __init__(self, config: Config, arch: Architecture, mesh: Mesh):
+    def __init__(self, config: Config, arch: Architecture, mesh: Mesh, own: Mesh):
         meshes.check_divides(arch, mesh)
-        self.config, self.arch, self.mesh = config, arch, mesh
-        self.own = meshes.own_mesh(mesh, mesh.devices.flat[0].process_index)
-        self.sizes = Sizes.of(config, mesh, self.own)
+        self.config, self.arch, self.mesh, self.own = config, arch, mesh, own
+        self.sizes = Sizes.of(config, mesh, own)
         self.spec = sampler.SamplerSpec(arch, config.model.compute_dtype, config.model.attention, self.own)
         n_updates = config.steps * config.problems_per_step // config.optim.problems_per_update
         self.update_spec = update.UpdateSpec(arch, config.model, config.loss, config.optim, n_updates, mesh)
@@ -72,12 +69,20 @@ class Programs:
         return {
             "weights": state.params,
             "optimiser": state.opt_state,
+            "reference": self._reference(state.params),
             "gradients": meshes.abstract_params(self.arch, self.mesh),
             "copy": copy,
             "cache": placed(slots.cache, cache),
             "prefix": placed(prefix, cache),
             "rows": placed(slots._replace(cache=[]), meshes.batch_sharding(self.own)),
         }
+
+    def _reference(self, params) -> dict:
+        """What a KL is taken to; nothing without one."""
+        if self.config.loss.kl == "none":
+            return {}
+        copy = jax.eval_shape(partial(update.reference_weights, spec=self.update_spec), params)
+        return placed(copy, meshes.param_shardings(self.arch, self.mesh))
 
     def _own_array(self, shape, dtype=np.int32):
         return jax.ShapeDtypeStruct(shape, dtype, sharding=meshes.replicated(self.own))
@@ -128,17 +133,30 @@ class Programs:
 
     def _accumulate(self):
         whole = meshes.replicated(self.mesh)
-        batch = boundary.empty_microbatch(self.sizes.rows, self.sizes.row_columns)
         sums = jax.eval_shape(partial(update.zero_sums, self.update_spec))
         sums = self.arrays["gradients"], placed(sums[1], whole)
         f32 = jax.ShapeDtypeStruct((), np.float32, sharding=whole)
-        micro = placed(batch, meshes.batch_sharding(self.mesh))
+        micro = update.abstract_microbatch(self.sizes.rows, self.sizes.row_columns, self.update_spec)
         return update.accumulate.trace(self.arrays["weights"], sums, micro, f32, f32, self.update_spec)
 
     def _apply(self):
         return update.apply.trace(
             update.abstract_state(self.update_spec), self.arrays["gradients"], self.update_spec
         )
+
+
+def process_mesh(mesh: Mesh, target: Target) -> Mesh:
+    """The mesh on which one process samples: the whole, or its host's devices as a slice of their own, since no TPU
+    program may leave out devices of the slice that it is compiled for. Raises ValueError where tensor spans hosts."""
+    if target.n_hosts == 1:
+        return mesh
+    tensor = mesh.shape["tensor"]
+    if target.host_devices % tensor:
+        raise ValueError(
+            f"mesh.tensor = {tensor} spans processes, each of which samples on its own {target.host_devices} devices: "
+            "wanted a mesh.tensor that divides them"
+        )
+    return meshes.make_mesh(MeshConfig(data=target.host_devices // tensor, fsdp=1, tensor=tensor), target.host().devices())
 
 
 def placed(tree, shardings):

@@ -21,9 +21,9 @@ SHAPES = {
 
 
 def architecture(name: str) -> Architecture:
-    """Of a named shape, or of a folder with a config.json. Raises ValueError where it is neither."""
-    if shape := SHAPES.get(name.lower().removesuffix("-base")):
+    """Of a folder with a config.json, or of a named shape (Qwen3-4B-Base, Qwen/Qwen3-8B). Raises ValueError where it is neither."""
+    if Path(name, "config.json").is_file():
+        return read_config(name).arch
+    if shape := SHAPES.get(Path(name).name.lower().removesuffix("-base")):
         return shape
-    if not Path(name).is_dir():
-        raise ValueError(f"model {name!r}: wanted a folder with a config.json, or one of {', '.join(SHAPES)}")
-    return read_config(name).arch
+    raise ValueError(f"model.path = {name!r}: wanted a folder with a config.json, or one of {', '.join(SHAPES)}")

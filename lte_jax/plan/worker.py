@@ -3,44 +3,68 @@ one JSON line for each. A process of its own, since the target decides variables
 """
 
 import json
+import math
 import sys
 import time
+from dataclasses import asdict
 
 import jax
 
 from lte_jax.config import Config
+from lte_jax.device.attention import resolve
 from lte_jax.device.mesh import make_mesh
 from lte_jax.device.weights import Architecture
 from lte_jax.plan import hlo, targets
-from lte_jax.plan.programs import Programs, n_bytes
+from lte_jax.plan.flops import matrix_flops
+from lte_jax.plan.programs import Programs, n_bytes, process_mesh
 
 
 def main() -> None:
     request = json.load(sys.stdin)
-    config, arch = Config(**request["config"]), Architecture(**request["arch"])
-    target = targets.parse(request["target"])
-    programs = Programs(config, arch, make_mesh(config.mesh, target.devices()))
-    arrays = {name: n_bytes(tree) for name, tree in programs.arrays.items()}
-    say(mesh=dict(programs.mesh.shape), own=dict(programs.own.shape), sizes=programs.sizes.as_dict(), arrays=arrays)
-    for name in request["programs"] or programs.trace:
-        say(begun=name)
-        say(program=name, **compiled(programs, name, target.platform))
+    arch, target = Architecture(**request["arch"]), targets.parse(request["target"])
+    devices = target.devices()
+    for values in request["configs"]:
+        config = Config(**values)
+        try:
+            mesh = make_mesh(config.mesh, devices)
+            programs = Programs(config, arch, mesh, process_mesh(mesh, target))
+        except ValueError as error:  # the model does not divide over this mesh
+            say(error=str(error))
+            continue
+        arrays = {name: n_bytes(tree) for name, tree in programs.arrays.items()}
+        mesh, own = dict(programs.mesh.shape), dict(programs.own.shape)
+        say(mesh=mesh, own=own, sizes=asdict(programs.sizes), arrays=arrays)
+        for name in request["programs"]:
+            say(begun=name)
+            say(program=name, flops=flops(config, programs, name, target.platform), **compiled(programs, name, target))
 
 
 def say(**values) -> None:
     print(json.dumps(values), flush=True)
 
 
-def compiled(programs: Programs, name: str, platform: str) -> dict:
-    """What the compiler says of one program: bytes on one device, what it sends, its largest arrays, or its error."""
+def flops(config: Config, programs: Programs, name: str, platform: str) -> float:
+    """Of matrix products on one device. What a kernel hides is counted in the plain attention, of which a kernel for
+    causal attention leaves out half."""
+    plain = config.model_copy(update={"model": config.model.model_copy(update={"attention": "xla"})})
+    counted = matrix_flops(Programs(plain, programs.arch, programs.mesh, programs.own).trace[name]().jaxpr)
+    attention = resolve(config.model.attention, config.model.compute_dtype, platform)
+    halved = name in ("prefill", "accumulate") and attention in ("splash", "cudnn")
+    mesh = programs.own if name in ("prefill", "decode") else programs.mesh
+    return (counted.dense + counted.attention * (0.5 if halved else 1.0)) / mesh.devices.size
+
+
+def compiled(programs: Programs, name: str, target: targets.Target) -> dict:
+    """What the compiler says of one program: bytes on one device, what it sends, its largest arrays; or, where it
+    refuses for want of memory, what it says."""
     begun = time.perf_counter()
-    lowered = programs.trace[name]().lower(lowering_platforms=("cuda" if platform == "gpu" else platform,))
+    lowered = programs.trace[name]().lower(lowering_platforms=("cuda" if target.platform == "gpu" else target.platform,))
     try:
         made = lowered.compile()
     except jax.errors.JaxRuntimeError as error:
-        if "memory" not in str(error):
+        if "RESOURCE_EXHAUSTED" not in str(error):
             raise
-        return {"refused": str(error).partition("\n")[0]}
+        return {"refused": str(error)[:2000], "seconds": round(time.perf_counter() - begun, 1)}
     memory, text = made.memory_analysis(), made.as_text()
     cache_shape = programs.arrays["cache"][0].k_BKSH
     shapes = sorted(hlo.shapes(text), key=lambda array: array_bytes(*array), reverse=True)[:5]
@@ -50,7 +74,7 @@ def compiled(programs: Programs, name: str, platform: str) -> dict:
         "outputs": memory.output_size_in_bytes,
         "aliased": memory.alias_size_in_bytes,
         "code": memory.generated_code_size_in_bytes,
-        "collectives": [one.as_dict() for one in hlo.collectives(text)],
+        "collectives": [asdict(one) for one in hlo.collectives(text)],
         "cache_copies": hlo.n_copies(text, cache_shape.sharding.shard_shape(cache_shape.shape)),
         "largest": [[dtype, list(dims)] for dtype, dims in shapes],
         "seconds": round(time.perf_counter() - begun, 1),
@@ -58,10 +82,7 @@ def compiled(programs: Programs, name: str, platform: str) -> dict:
 
 
 def array_bytes(dtype: str, dims: tuple[int, ...]) -> int:
-    size = hlo.N_BYTES.get(dtype, 0)
-    for dim in dims:
-        size *= dim
-    return size
+    return hlo.N_BYTES.get(dtype, 0) * math.prod(dims)
 
 
 if __name__ == "__main__":
