@@ -8,7 +8,6 @@ updates, with prompts and responses of the whole budget unless another length is
 from collections import Counter
 from dataclasses import dataclass
 
-from lte_jax.boundary import round_up
 from lte_jax.config import Config
 from lte_jax.plan.memory import PROGRAMS, Measured
 from lte_jax.plan.targets import Target
@@ -50,7 +49,8 @@ def runs(config: Config, measured: Measured, target: Target, length: int) -> dic
     sizes, shards = measured.sizes, measured.shards("mesh")
     n_problems = -(-config.problems_per_step // target.n_hosts)  # of one process
     n_rollouts = n_problems * config.sample.group_size
-    columns = round_up(config.prompt.budget + length, config.optim.length_bucket)
+    bucket = config.optim.length_bucket
+    columns = bucket * -(-(config.prompt.budget + length) // bucket)
     rows = shards * max(1, config.optim.microbatch_tokens // columns // shards)
     n_updates = config.problems_per_step // config.optim.problems_per_update
     n_micro = n_updates * -(-config.optim.problems_per_update * config.sample.group_size // rows)

@@ -16,7 +16,9 @@ N_BYTES = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "s16": 2, "u16": 2,
 _COMPUTATION = re.compile(r"^(ENTRY )?%?([\w.\-]+) \(.*\{\s*$")
 _COLLECTIVE = re.compile(rf" = (.*?) ({'|'.join(KINDS)})(-start)?\((.*)")
 _ARRAY = re.compile(r"([a-z]+\d*)\[([\d,]*)\]")
-_CALL = re.compile(r"(condition|body|to_apply|calls|branch_computations|true_computation|false_computation)=\{?([^,}]+(?:, %[^,}]+)*)")
+_CALL = re.compile(
+    r"(condition|body|to_apply|calls|branch_computations|true_computation|false_computation)=\{?([^,}]+(?:, %[^,}]+)*)"
+)
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,7 @@ def _multiplicities(computations: dict[str, list[str]]) -> dict[str, int]:
 
 def _turns(line: str, computations: dict[str, list[str]]) -> int:
     """Turns of a loop: as the compiler noted, or the constant that its counter is compared with; else 1."""
-    if noted := re.search(r'known_trip_count[^\d]*(\d+)', line):
+    if noted := re.search(r"known_trip_count[^\d]*(\d+)", line):
         return int(noted[1])
     condition = computations.get(re.search(r"condition=%?([\w.\-]+)", line)[1], ())
     root = next((line for line in condition if "ROOT" in line), "")

@@ -9,7 +9,7 @@ from dataclasses import replace
 from lte_jax.config import Config
 from lte_jax.plan.memory import Measured, phases, totals
 
-MOST_COMPILED = 3
+MOST_COMPILED = 4
 RECOMPUTED = {"none": "dots", "dots": "full"}
 FEWEST = 8  # slots are cut to this fraction before the mesh is changed
 
@@ -29,7 +29,8 @@ def nearest(
         while not fits(predicted, limit):
             for candidate in changes(config, predicted, limit, least_slots):
                 if sized := sizes_of(candidate):
-                    config, predicted = candidate, _predicted(predicted, sized)
+                    is_known = candidate.model.remat == config.model.remat
+                    config, predicted = candidate, _predicted(predicted, sized, is_known)
                     break
             else:
                 return None
@@ -95,13 +96,15 @@ def _slots_that_fit(measured: Measured, limit: float) -> int:
     return max(0, min(rows, slots // shards - 1)) * shards
 
 
-def _predicted(before: Measured, sized: Measured) -> Measured:
-    """Sizes as they are, temporaries as before, scaled by rows of a device and by the tensor axis."""
+def _predicted(before: Measured, sized: Measured, is_known: bool) -> Measured:
+    """Arrays as they are, temporaries as before, scaled by rows of a device and by the tensor axis. Those of the update
+    are left out where they are not known: only compiling tells what another remat saves."""
     tensor = sized.mesh["tensor"] / before.mesh["tensor"]
     rows = {
         name: (sized.sizes[kind] / sized.shards(mesh)) / (before.sizes[kind] / before.shards(mesh))
         for name, kind, mesh in (("decode", "slots", "own"), ("accumulate", "rows", "mesh"))
     }
+    rows["accumulate"] *= is_known
     extra = {"sample": "decode", "update": "accumulate", "copy": "sampler_weights", "apply": "apply"}
     programs = {}
     for phase, name in extra.items():

@@ -8,13 +8,14 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from lte_jax import boundary
+from lte_jax.boundary import round_up
 from lte_jax.config import Config, MeshConfig
 from lte_jax.device import mesh as meshes
 from lte_jax.device import sampler, update
 from lte_jax.device.arrays import Starts
 from lte_jax.device.weights import Architecture
 from lte_jax.plan.targets import Target
+from lte_jax.plan.topology import devices
 
 
 @dataclass(frozen=True)
@@ -33,12 +34,12 @@ class Sizes:
         own_shards, shards = meshes.n_batch_shards(own), meshes.n_batch_shards(mesh)
         longest, bucket = max(config.prompt.budget, config.prompt.hinted_budget), config.engine.length_bucket
         budget = config.sample.response_budget
-        row_columns = boundary.round_up(config.prompt.budget + budget, config.optim.length_bucket)
+        row_columns = round_up(config.prompt.budget + budget, config.optim.length_bucket)
         return cls(
             slots=own_shards * max(1, config.engine.slots // own_shards),
-            columns=boundary.round_up(longest + budget, bucket),
-            prompts=boundary.round_up(config.engine.prefill_rows, own_shards),
-            prompt_columns=boundary.round_up(longest, bucket),
+            columns=round_up(longest + budget, bucket),
+            prompts=round_up(config.engine.prefill_rows, own_shards),
+            prompt_columns=round_up(longest, bucket),
             rows=shards * max(1, config.optim.microbatch_tokens // row_columns // shards),
             row_columns=row_columns,
         )
@@ -140,9 +141,7 @@ class Programs:
         return update.accumulate.trace(self.arrays["weights"], sums, micro, f32, f32, self.update_spec)
 
     def _apply(self):
-        return update.apply.trace(
-            update.abstract_state(self.update_spec), self.arrays["gradients"], self.update_spec
-        )
+        return update.apply.trace(update.abstract_state(self.update_spec), self.arrays["gradients"], self.update_spec)
 
 
 def process_mesh(mesh: Mesh, target: Target) -> Mesh:
@@ -156,7 +155,9 @@ def process_mesh(mesh: Mesh, target: Target) -> Mesh:
             f"mesh.tensor = {tensor} spans processes, each of which samples on its own {target.host_devices} devices: "
             "wanted a mesh.tensor that divides them"
         )
-    return meshes.make_mesh(MeshConfig(data=target.host_devices // tensor, fsdp=1, tensor=tensor), target.host().devices())
+    return meshes.make_mesh(
+        MeshConfig(data=target.host_devices // tensor, fsdp=1, tensor=tensor), devices(target.host())
+    )
 
 
 def placed(tree, shardings):
@@ -168,6 +169,4 @@ def placed(tree, shardings):
 
 def n_bytes(tree) -> int:
     """Bytes that the abstract arrays of a tree take on one device."""
-    return sum(
-        int(np.prod(x.sharding.shard_shape(x.shape))) * x.dtype.itemsize for x in jax.tree.leaves(tree)
-    )
+    return sum(int(np.prod(x.sharding.shard_shape(x.shape))) * x.dtype.itemsize for x in jax.tree.leaves(tree))

@@ -90,4 +90,3 @@ def _division(name: str, size: int, over: int, left: int) -> str:
 
 def _axes(mesh: dict[str, int]) -> str:
     return " x ".join(f"{name} {size}" for name, size in mesh.items())
-

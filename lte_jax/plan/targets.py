@@ -38,9 +38,7 @@ class Device:
 
 
 TPUS = {
-    "v4": Device(
-        "TPU v4", 30.5 * GIB, 275e12, 1228e9, 300e9, 4, 3, 4096, options=(("chip_config_name", "megacore"),)
-    ),
+    "v4": Device("TPU v4", 30.5 * GIB, 275e12, 1228e9, 300e9, 4, 3, 4096, options=(("chip_config_name", "megacore"),)),
     "v5e": Device("TPU v5e", 15.75 * GIB, 197e12, 819e9, 200e9, 4),
     "v5p": Device("TPU v5p", 95.74 * GIB, 459e12, 2765e9, 600e9, 4, 3, 6144),
     "v6e": Device("TPU v6e", 31.25 * GIB, 918e12, 1640e9, 448e9, 4),
@@ -97,30 +95,9 @@ class Target:
         shape = (self.host_devices,) if self.platform == "gpu" else (2, 2, 1)[: self.device.dims]
         return replace(self, name=f"{kind}:{'x'.join(map(str, shape))}", shape=shape)
 
-    def devices(self) -> list:
-        """Devices to compile for; needs the variables of `environment` since the process began."""
-        import jax
-        from jax.experimental import topologies
-
-        if self.platform == "cpu":
-            return jax.devices()
-        if self.platform == "gpu":
-            layout = f"1x{self.n_hosts}x{self.host_devices}"
-            about = gpu_description(self.device)
-            return list(
-                topologies.get_topology_desc(
-                    platform="cuda", topology_name="", target_config=about, topology=layout
-                ).devices
-            )
-        options = dict(self.device.options)
-        if self.n_hosts == 1 and self.device.dims == 2:
-            options["chips_per_host_bounds"] = [*self.shape, 1]
-        name = f"{self.name.partition(':')[0]}:{'x'.join(map(str, self.shape))}"
-        return list(topologies.get_topology_desc(platform="tpu", topology_name=name, **options).devices)
-
     def environment(self) -> dict[str, str]:
         """Variables of a process that compiles for it. Raises TargetError where the compiler is not there."""
-        variables = {**os.environ, "JAX_PLATFORMS": "cpu"}
+        variables = {**os.environ, "JAX_PLATFORMS": "cpu", "JAX_ENABLE_COMPILATION_CACHE": "false"}
         if self.platform == "cpu":
             flags = re.sub(r"--xla_force_host_platform_device_count=\d+", "", variables.get("XLA_FLAGS", ""))
             variables["XLA_FLAGS"] = f"{flags} --xla_force_host_platform_device_count={self.n_devices}".strip()
@@ -180,18 +157,3 @@ def _has(module: str) -> bool:
         return importlib.util.find_spec(module) is not None
     except ModuleNotFoundError:  # its parent is missing
         return False
-
-
-def gpu_description(device: Device) -> str:
-    """What the CUDA compiler wants to know of a Hopper GPU (XLA's GpuTargetConfigProto as text)."""
-    return f"""
-gpu_device_info {{
-  threads_per_block_limit: 1024 threads_per_warp: 32 shared_memory_per_block: 49152 shared_memory_per_core: 233472
-  threads_per_core_limit: 2048 core_count: 132 fpus_per_core: 128 block_dim_limit_x: 2147483647
-  block_dim_limit_y: 65535 block_dim_limit_z: 65535 memory_bandwidth: {int(device.bandwidth)} l2_cache_size: 52428800
-  clock_rate_ghz: 1.98 device_memory_size: {int(device.memory / 0.92)} shared_memory_per_block_optin: 232448
-  cuda_compute_capability {{ major: 9 }} registers_per_core_limit: 65536 registers_per_block_limit: 65536
-}}
-platform_name: "CUDA" dnn_version_info {{ major: 9 minor: 8 }} runtime_version {{ major: 12 minor: 9 }}
-device_description_str: "NVIDIA {device.kind}"
-"""

@@ -17,16 +17,17 @@ from lte_jax.device.weights import Architecture
 from lte_jax.plan import hlo, targets
 from lte_jax.plan.flops import matrix_flops
 from lte_jax.plan.programs import Programs, n_bytes, process_mesh
+from lte_jax.plan.topology import devices
 
 
 def main() -> None:
     request = json.load(sys.stdin)
     arch, target = Architecture(**request["arch"]), targets.parse(request["target"])
-    devices = target.devices()
+    described = devices(target)
     for values in request["configs"]:
         config = Config(**values)
         try:
-            mesh = make_mesh(config.mesh, devices)
+            mesh = make_mesh(config.mesh, described)
             programs = Programs(config, arch, mesh, process_mesh(mesh, target))
         except ValueError as error:  # the model does not divide over this mesh
             say(error=str(error))
@@ -58,7 +59,9 @@ def compiled(programs: Programs, name: str, target: targets.Target) -> dict:
     """What the compiler says of one program: bytes on one device, what it sends, its largest arrays; or, where it
     refuses for want of memory, what it says."""
     begun = time.perf_counter()
-    lowered = programs.trace[name]().lower(lowering_platforms=("cuda" if target.platform == "gpu" else target.platform,))
+    lowered = programs.trace[name]().lower(
+        lowering_platforms=("cuda" if target.platform == "gpu" else target.platform,)
+    )
     try:
         made = lowered.compile()
     except jax.errors.JaxRuntimeError as error:
