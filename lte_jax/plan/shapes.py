@@ -21,7 +21,10 @@ SHAPES = {
 
 
 def architecture(name: str) -> Architecture:
-    """Of a folder with a config.json, or of a named shape (Qwen3-4B-Base, Qwen/Qwen3-8B). Raises ValueError where it is neither."""
+    """Of a folder with a config.json, or of a named shape, such as Qwen3-4B-Base or Qwen/Qwen3-8B.
+
+    Raises ValueError where it is neither.
+    """
     if Path(name, "config.json").is_file():
         return read_config(name).arch
     if shape := SHAPES.get(Path(name).name.lower().removesuffix("-base")):
