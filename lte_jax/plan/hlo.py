@@ -8,7 +8,7 @@ import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 KINDS = ("all-gather", "all-reduce", "reduce-scatter", "all-to-all", "collective-permute")
 N_BYTES = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "s16": 2, "u16": 2, "f32": 4, "s32": 4, "u32": 4, "f64": 8}
@@ -30,9 +30,6 @@ class Collective:
     times: int
     group: int  # chips that take part together
     source: str  # the operation that it comes from
-
-    def as_dict(self) -> dict:
-        return asdict(self)
 
 
 def collectives(text: str) -> list[Collective]:
