@@ -1,8 +1,8 @@
 """Counts the floating-point operations of a traced program's matrix products, before any compiler.
 
 Compilers rewrite products (a TPU's become convolutions, a GPU's calls of cuBLAS) but keep their number; the trace has
-them in one form, what the backward pass recomputes included. A scan's body counts as often as it turns; a loop whose end
-depends on data counts once, and of branches the largest.
+them in one form, what the backward pass recomputes included. A scan's body counts as often as it turns; a loop whose
+end depends on data counts once, and of branches the largest.
 """
 
 import math

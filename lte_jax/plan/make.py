@@ -1,4 +1,4 @@
-"""`lte plan`: has a config's programs compiled for a target and says what they need, whether it fits, and what would."""
+"""`lte plan`: has a config's programs compiled for a target; says what they need, whether that fits, and what would."""
 
 from collections.abc import Callable
 from dataclasses import asdict

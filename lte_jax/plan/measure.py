@@ -15,9 +15,9 @@ WHOLE_COPY = "Involuntary full rematerialization"
 
 
 def measure(configs: Sequence[Config], arch: Architecture, target: Target, programs: Sequence[str]) -> Iterator[dict]:
-    """What lte_jax.plan.worker prints, line by line: for each config `mesh`, sizes and arrays, or `error` where the model
-    does not divide over it, then `begun` and `program` of each program; last `warnings`: what the partitioner said.
-    Raises TargetError where it cannot compile."""
+    """What lte_jax.plan.worker prints, line by line: for each config `mesh`, sizes and arrays, or `error` where the
+    model does not divide over it, then `begun` and `program` of each program; last `warnings`: what the partitioner
+    said. Raises TargetError where it cannot compile."""
     request = {
         "configs": [config.model_dump(mode="json") for config in configs],
         "arch": asdict(arch),

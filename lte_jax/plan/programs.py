@@ -46,7 +46,8 @@ class Sizes:
 
 
 class Programs:
-    """`trace[name]()` traces a program; `own`: the mesh on which one process samples; `arrays` are the abstract arrays that live beside each other in a run."""
+    """`trace[name]()` traces a program; `arrays` are the abstract arrays that live beside each other in a run; `own` is
+    the mesh on which one process samples."""
 
     def __init__(self, config: Config, arch: Architecture, mesh: Mesh, own: Mesh):
         meshes.check_divides(arch, mesh)

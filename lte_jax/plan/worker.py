@@ -37,41 +37,31 @@ def main() -> None:
         say(mesh=mesh, own=own, sizes=asdict(programs.sizes), arrays=arrays)
         for name in request["programs"]:
             say(begun=name)
-            say(program=name, flops=flops(config, programs, name, target.platform), **compiled(programs, name, target))
+            say(program=name, **compiled(programs, name, target))
 
 
 def say(**values) -> None:
     print(json.dumps(values), flush=True)
 
 
-def flops(config: Config, programs: Programs, name: str, platform: str) -> float:
-    """Of matrix products on one device. What a kernel hides is counted in the plain attention, of which a kernel for
-    causal attention leaves out half."""
-    plain = config.model_copy(update={"model": config.model.model_copy(update={"attention": "xla"})})
-    counted = matrix_flops(Programs(plain, programs.arch, programs.mesh, programs.own).trace[name]().jaxpr)
-    attention = resolve(config.model.attention, config.model.compute_dtype, platform)
-    halved = name in ("prefill", "accumulate") and attention in ("splash", "cudnn")
-    mesh = programs.own if name in ("prefill", "decode") else programs.mesh
-    return (counted.dense + counted.attention * (0.5 if halved else 1.0)) / mesh.devices.size
-
-
 def compiled(programs: Programs, name: str, target: targets.Target) -> dict:
     """What the compiler says of one program: bytes on one device, what it sends, its largest arrays; or, where it
     refuses for want of memory, what it says."""
     begun = time.perf_counter()
-    lowered = programs.trace[name]().lower(
-        lowering_platforms=("cuda" if target.platform == "gpu" else target.platform,)
-    )
+    traced = programs.trace[name]()
+    flops = flops_of(programs, name, traced, target.platform)
+    lowered = traced.lower(lowering_platforms=("cuda" if target.platform == "gpu" else target.platform,))
     try:
         made = lowered.compile()
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
-        return {"refused": str(error)[:2000], "seconds": round(time.perf_counter() - begun, 1)}
+        return {"refused": str(error)[:2000], "flops": flops, "seconds": round(time.perf_counter() - begun, 1)}
     memory, text = made.memory_analysis(), made.as_text()
     cache_shape = programs.arrays["cache"][0].k_BKSH
     shapes = sorted(hlo.shapes(text), key=lambda array: array_bytes(*array), reverse=True)[:5]
     return {
+        "flops": flops,
         "temporaries": memory.temp_size_in_bytes,
         "arguments": memory.argument_size_in_bytes,
         "outputs": memory.output_size_in_bytes,
@@ -82,6 +72,21 @@ def compiled(programs: Programs, name: str, target: targets.Target) -> dict:
         "largest": [[dtype, list(dims)] for dtype, dims in shapes],
         "seconds": round(time.perf_counter() - begun, 1),
     }
+
+
+def flops_of(programs: Programs, name: str, traced, platform: str) -> float:
+    """Of matrix products on one device. What a kernel hides is counted in the plain attention, of which a kernel for
+    causal attention leaves out half."""
+    config = programs.config
+    has_kernel = resolve(config.model.attention, config.model.compute_dtype, platform) in ("splash", "cudnn")
+    if name in ("prefill", "accumulate") and has_kernel:
+        plain = config.model_copy(update={"model": config.model.model_copy(update={"attention": "xla"})})
+        traced = Programs(plain, programs.arch, programs.mesh, programs.own).trace[name]()
+        counted = matrix_flops(traced.jaxpr)
+        total = counted.dense + counted.attention / 2
+    else:
+        total = sum(matrix_flops(traced.jaxpr))
+    return total / (programs.own if name in ("prefill", "decode") else programs.mesh).devices.size
 
 
 def array_bytes(dtype: str, dims: tuple[int, ...]) -> int:
