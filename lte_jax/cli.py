@@ -279,6 +279,39 @@ def replay(
                     print(f"  not finite in {name}: {values[name]}")
 
 
+@app.command()
+def plan(
+    config: ConfigFile,
+    overrides: Overrides = None,
+    target: Annotated[str, typer.Option(help="v5e:8x8, v4, v5p, v6e or tpu7x slices; h200:8, h100:8; cpu:8")] = "cpu:1",
+    length: Annotated[int | None, typer.Option(help="tokens of a response; none: the budget", min=1)] = None,
+    price: Annotated[float | None, typer.Option(help="of one chip for an hour, for the cost of the run")] = None,
+    search: Annotated[bool, typer.Option(help="where it does not fit, look for the nearest setting that does")] = True,
+    as_json: Json = False,
+):
+    """Compiles a run for devices that are not here: memory, transfers, and the best time of each program."""
+    from lte_jax import config as settings
+
+    with _clear_errors():
+        resolved = settings.load(config, overrides or [])
+        from lte_jax.plan.make import make_plan
+        from lte_jax.plan.shapes import architecture
+        from lte_jax.plan.show import lines
+        from lte_jax.plan.targets import parse
+        from lte_jax.report.live import Live
+
+        live = Live(file=sys.stderr)
+        arch, device = architecture(resolved.model.path), parse(target)
+        try:
+            made = make_plan(resolved, arch, device, length, price, search, live.status)
+        finally:
+            live.close()
+        if as_json:
+            print(json.dumps(made))
+        else:
+            print("\n".join(lines(made)))
+
+
 @app.command("import-hf")
 def import_hf(
     source: Annotated[Path, typer.Argument(help="Hugging Face folder", callback=_local)],

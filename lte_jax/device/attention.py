@@ -5,11 +5,14 @@ computes is never read. Softmax is float32 in every implementation.
 """
 
 import math
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 from jax.experimental.pallas.ops.tpu import splash_attention as splash
 from jax.sharding import Mesh, PartitionSpec
+
+SPLASH_LANES, SPLASH_BLOCKS = 128, (512, 256, 128)  # columns: a kernel works on whole blocks, a block on whole lanes
 
 
 def causal_attention(q_BTNH, k_BTKH, v_BTKH, impl: str = "auto", mesh: Mesh | None = None):
@@ -49,43 +52,37 @@ def _splash(q_BTNH, k_BTKH, v_BTKH, mesh: Mesh | None, interpret: bool):
 
     The partitioner cannot split a kernel, so each device runs it on its own rows and heads.
     """
-    n_rows, n_columns, n_heads, d_head = q_BTNH.shape
-    padding = -n_columns % 128
-    block = next(size for size in (512, 256, 128) if (n_columns + padding) % size == 0)
-
-    def local(q_BTNH, k_BTKH, v_BTKH):
-        n_kv = k_BTKH.shape[2]
-        per_kv = q_BTNH.shape[2] // n_kv
-        mask = splash.MultiHeadMask([splash.CausalMask((n_columns + padding,) * 2)] * per_kv)
-        kernel = splash.make_splash_mqa_single_device(
-            mask,
-            block_sizes=splash.BlockSizes(
-                block_q=block,
-                block_kv=block,
-                block_kv_compute=block,
-                block_q_dkv=block,
-                block_kv_dkv=block,
-                block_kv_dkv_compute=block,
-                block_q_dq=block,
-                block_kv_dq=block,
-            ),
-            interpret=interpret,
-        )
-
-        def heads_first(x_BTNH):
-            return jnp.pad(x_BTNH, ((0, 0), (0, padding), (0, 0), (0, 0))).swapaxes(1, 2)
-
-        scaled = heads_first((q_BTNH.astype(jnp.float32) / math.sqrt(d_head)).astype(q_BTNH.dtype))
-        grouped = scaled.reshape(-1, n_kv, per_kv, *scaled.shape[2:])
-        out = jax.vmap(jax.vmap(kernel))(grouped, heads_first(k_BTKH), heads_first(v_BTKH))
-        return out.reshape(scaled.shape).swapaxes(1, 2)[:, :n_columns]
-
+    local = partial(_splash_local, interpret=interpret)
     if mesh is None:
         return local(q_BTNH, k_BTKH, v_BTKH)
     spec = PartitionSpec(("data", "fsdp"), None, "tensor")
-    return jax.shard_map(local, mesh=mesh, in_specs=(spec,) * 3, out_specs=spec, check_vma=False)(
-        q_BTNH, k_BTKH, v_BTKH
+    over_mesh = jax.shard_map(local, mesh=mesh, in_specs=(spec,) * 3, out_specs=spec, check_vma=False)
+    return over_mesh(q_BTNH, k_BTKH, v_BTKH)
+
+
+def _splash_local(q_BTNH, k_BTKH, v_BTKH, interpret: bool):
+    """Pads to whole blocks: a padded key lies behind every real query, so causality hides it."""
+    n_columns, n_heads, d_head = q_BTNH.shape[1:]
+    n_kv = k_BTKH.shape[2]
+    per_kv = n_heads // n_kv
+    padding = -n_columns % SPLASH_LANES
+    block = next(size for size in SPLASH_BLOCKS if (n_columns + padding) % size == 0)
+    names = [
+        f"block_{name}" for name in ("q", "kv", "kv_compute", "q_dkv", "kv_dkv", "kv_dkv_compute", "q_dq", "kv_dq")
+    ]
+    kernel = splash.make_splash_mqa_single_device(
+        splash.MultiHeadMask([splash.CausalMask((n_columns + padding,) * 2)] * per_kv),
+        block_sizes=splash.BlockSizes(**dict.fromkeys(names, block)),
+        interpret=interpret,
     )
+
+    def heads_first(x_BTNH):
+        return jnp.pad(x_BTNH, ((0, 0), (0, padding), (0, 0), (0, 0))).swapaxes(1, 2)
+
+    scaled = heads_first((q_BTNH.astype(jnp.float32) / math.sqrt(d_head)).astype(q_BTNH.dtype))
+    grouped = scaled.reshape(-1, n_kv, per_kv, *scaled.shape[2:])
+    out = jax.vmap(jax.vmap(kernel))(grouped, heads_first(k_BTKH), heads_first(v_BTKH))
+    return out.reshape(scaled.shape).swapaxes(1, 2)[:, :n_columns]
 
 
 def _reference(q_BTNH, k_BTKH, v_BTKH):

@@ -9,13 +9,14 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
+from lte_jax.device import mesh as meshes
 from lte_jax.device.qwen3 import logits
 
 
-def token_logp(hidden_BTD, head_VD, tokens_BT, temperature, chunk: int):
+def token_logp(hidden_BTD, head_VD, tokens_BT, temperature, chunk: int, mesh: jax.sharding.Mesh | None = None):
     """(logp_BT, entropy_BT), float32, of each token given those before it; column 0 is 0.
 
-    `temperature` divides the logits. `chunk`: tokens whose logits exist at once.
+    `temperature` divides the logits. `chunk`: tokens whose logits exist at once. `mesh`: on which rows are split.
     """
     n_rows, n_columns = tokens_BT.shape
     next_BT = jnp.roll(tokens_BT, -1, axis=1)
@@ -23,7 +24,7 @@ def token_logp(hidden_BTD, head_VD, tokens_BT, temperature, chunk: int):
     padding = -n_columns % columns
     hidden_BTD = jnp.pad(hidden_BTD, ((0, 0), (0, padding), (0, 0)))
     next_BT = jnp.pad(next_BT, ((0, 0), (0, padding)))
-    logp_BT, entropy_BT = _chunked(hidden_BTD, head_VD, next_BT, jnp.float32(temperature), columns)
+    logp_BT, entropy_BT = _chunked(hidden_BTD, head_VD, next_BT, jnp.float32(temperature), columns, mesh)
     return _shift_right(logp_BT[:, :n_columns]), _shift_right(entropy_BT[:, :n_columns])
 
 
@@ -32,6 +33,11 @@ def plain_token_logp(hidden_BTD, head_VD, tokens_BT, temperature):
     logp_BTV = jax.nn.log_softmax(logits(hidden_BTD, head_VD) / temperature, axis=-1)
     logp_BT = jnp.take_along_axis(logp_BTV, jnp.roll(tokens_BT, -1, axis=1)[..., None], axis=-1)[..., 0]
     return _shift_right(logp_BT), _shift_right(-jnp.sum(jnp.exp(logp_BTV) * logp_BTV, axis=-1))
+
+
+def _whole(head_VD, mesh):
+    """The head with D whole on each device: gathered here once, not by the partitioner in every chunk."""
+    return jax.lax.with_sharding_constraint(head_VD, meshes.lookup_sharding(mesh)) if mesh else head_VD
 
 
 def _shift_right(values_BT):
@@ -48,13 +54,13 @@ def _join(chunks_NBC):
     return joined.reshape(joined.shape[0], -1, *joined.shape[3:])
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(4,))
-def _chunked(hidden_BTD, head_VD, target_BT, temperature, columns):
-    return _forward(hidden_BTD, head_VD, target_BT, temperature, columns)[0]
+@partial(jax.custom_vjp, nondiff_argnums=(4, 5))
+def _chunked(hidden_BTD, head_VD, target_BT, temperature, columns, mesh):
+    return _forward(hidden_BTD, head_VD, target_BT, temperature, columns, mesh)[0]
 
 
-def _forward(hidden_BTD, head_VD, target_BT, temperature, columns):
-    cast_VD = head_VD.astype(hidden_BTD.dtype)
+def _forward(hidden_BTD, head_VD, target_BT, temperature, columns, mesh):
+    cast_VD = _whole(head_VD.astype(hidden_BTD.dtype), mesh)
 
     def one(_, index):
         logits_BCV = logits(_slice(hidden_BTD, index, columns), cast_VD) / temperature
@@ -68,11 +74,13 @@ def _forward(hidden_BTD, head_VD, target_BT, temperature, columns):
     return (logp_BT, entropy_BT), (hidden_BTD, head_VD, target_BT, temperature, lse_BT, entropy_BT)
 
 
-def _backward(columns, saved, cotangents):
+def _backward(columns, mesh, saved, cotangents):
+    """The head's gradient is summed over chunks by each batch shard for itself (axis S), then once over the shards."""
+    shards = meshes.n_batch_shards(mesh) if mesh else 1
     hidden_BTD, head_VD, target_BT, temperature, lse_BT, entropy_BT = saved
-    cast_VD = head_VD.astype(hidden_BTD.dtype)
+    cast_VD = _whole(head_VD.astype(hidden_BTD.dtype), mesh)
 
-    def one(d_head_VD, index):
+    def one(d_head_SVD, index):
         hidden_BCD, target_BC, lse_BC, entropy_BC, d_logp_BC, d_entropy_BC = (
             _slice(a, index, columns) for a in (hidden_BTD, target_BT, lse_BT, entropy_BT, *cotangents)
         )
@@ -82,12 +90,16 @@ def _backward(columns, saved, cotangents):
         d_logits_BCV = d_logp_BC[..., None] * (hit_BCV - p_BCV)
         d_logits_BCV -= d_entropy_BC[..., None] * p_BCV * (logp_BCV + entropy_BC[..., None])
         d_logits_BCV = (d_logits_BCV / temperature).astype(hidden_BCD.dtype)
-        d_head_VD += jnp.einsum("bcv,bcd->vd", d_logits_BCV, hidden_BCD, preferred_element_type=jnp.float32)
-        return d_head_VD, jnp.einsum("bcv,vd->bcd", d_logits_BCV, cast_VD)
+        own = [x.reshape(shards, -1, *x.shape[2:]) for x in (d_logits_BCV, hidden_BCD)]
+        d_head_SVD += jnp.einsum("snv,snd->svd", *own, preferred_element_type=jnp.float32)
+        return d_head_SVD, jnp.einsum("bcv,vd->bcd", d_logits_BCV, cast_VD)
 
     chunks = jnp.arange(target_BT.shape[1] // columns)
-    d_head_VD, d_hidden = jax.lax.scan(one, jnp.zeros(head_VD.shape, jnp.float32), chunks)
-    return _join(d_hidden).astype(hidden_BTD.dtype), d_head_VD.astype(head_VD.dtype), None, None
+    d_head_SVD = jnp.zeros((shards, *head_VD.shape), jnp.float32)
+    if mesh:
+        d_head_SVD = jax.lax.with_sharding_constraint(d_head_SVD, meshes.head_sum_sharding(mesh))
+    d_head_SVD, d_hidden = jax.lax.scan(one, d_head_SVD, chunks)
+    return _join(d_hidden).astype(hidden_BTD.dtype), d_head_SVD.sum(0).astype(head_VD.dtype), None, None
 
 
 _chunked.defvjp(_forward, _backward)

@@ -1,6 +1,7 @@
 """The device mesh, and one rule per axis letter from which every sharding follows."""
 
 import math
+from collections.abc import Sequence
 
 import jax
 import numpy as np
@@ -14,9 +15,10 @@ BATCH_AXES = ("data", "fsdp")
 MESH_AXIS = dict(V="tensor", D="fsdp", F="tensor", N="tensor", K="tensor", H=None, L=None, E="tensor", X=None)
 
 
-def make_mesh(config: MeshConfig) -> Mesh:
-    """A mesh over all devices with axes data, fsdp, tensor. Raises ValueError where the sizes do not multiply up."""
-    devices = np.array(jax.devices())
+def make_mesh(config: MeshConfig, devices: Sequence | None = None) -> Mesh:
+    """A mesh with axes data, fsdp, tensor over all devices, or over those given. Raises ValueError where the sizes do
+    not multiply up."""
+    devices = np.array(jax.devices() if devices is None else devices)
     fixed = config.data * config.tensor
     if config.fsdp == 0:
         raise ValueError("mesh.fsdp = 0: wanted a positive size, or -1 for all devices that are left")
@@ -105,9 +107,14 @@ def sampler_shardings(arch: Architecture, mesh: Mesh) -> dict:
 
 
 def lookup_sharding(mesh: Mesh) -> NamedSharding:
-    """[V, D] of the embedding while tokens are looked up: with D over fsdp, where rows lie too, the partitioner would
-    copy every activation whole."""
+    """[V, D] of the embedding while tokens are looked up, and of the head while logits are made: with D over fsdp, where
+    rows lie too, the partitioner would copy every activation whole."""
     return NamedSharding(mesh, PartitionSpec(MESH_AXIS["V"]))
+
+
+def head_sum_sharding(mesh: Mesh) -> NamedSharding:
+    """[S, V, D]: what each batch shard has summed for itself of the head's gradient."""
+    return NamedSharding(mesh, PartitionSpec(BATCH_AXES, MESH_AXIS["V"]))
 
 
 def cache_sharding(mesh: Mesh) -> NamedSharding:

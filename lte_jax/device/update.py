@@ -115,7 +115,7 @@ def policy_logp(params: dict, tokens_BT, temperature, spec: UpdateSpec):
         constrain_table=lambda embed_VD: jax.lax.with_sharding_constraint(embed_VD, table),
     )
     chunk = spec.model.logprob_chunk * mesh.n_batch_shards(spec.mesh)  # the rows of a chunk lie on all batch shards
-    return token_logp(hidden_BTD, model.head_VD, tokens_BT, temperature, chunk)
+    return token_logp(hidden_BTD, model.head_VD, tokens_BT, temperature, chunk, spec.mesh)
 
 
 @partial(jax.jit, static_argnames="spec")

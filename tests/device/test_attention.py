@@ -51,6 +51,24 @@ def test_gradients_equal_the_references(impl):
         np.testing.assert_allclose(ours, reference, atol=1e-5)
 
 
+@pytest.mark.parametrize(("impl", "dtype", "tolerance"), [("splash", "float32", 1e-4), ("cudnn", "bfloat16", 0.05)])
+@pytest.mark.parametrize("n_columns", [300, 1024], ids=["padded", "two blocks"])
+def test_kernels_equal_the_reference_at_sizes_of_many_blocks(impl, dtype, tolerance, n_columns):
+    if impl == "cudnn" and jax.default_backend() != "gpu":
+        pytest.skip("cudnn needs a GPU: LTE_TEST_PLATFORM=cuda python -m pytest -n 0 tests/device/test_attention.py")
+    rng = np.random.default_rng(1)
+    arrays = tuple(rng.standard_normal((1, n_columns, n, 64), np.float32).astype(dtype) for n in (4, 2, 2, 4))
+
+    @partial(jax.jit, static_argnums=0)
+    def out_and_gradients(impl, q, k, v, d_out):
+        out, pull = jax.vjp(partial(causal_attention, impl=impl), q, k, v)
+        return out, *pull(d_out)
+
+    reference = out_and_gradients("reference", *(x.astype(np.float32) for x in arrays))
+    for ours, wanted in zip(out_and_gradients(impl, *arrays), reference, strict=True):
+        np.testing.assert_allclose(np.float32(ours), wanted, atol=tolerance)
+
+
 def test_splash_runs_on_each_devices_own_rows_and_heads():
     q, k, v = (np.concatenate([x, x[:1]]) for x in heads())
     mesh = tiny.mesh(1, 4, 2)

@@ -1,0 +1,1 @@
+"""Preflight: every device program compiled by the target's own compiler, on a machine without the target."""
