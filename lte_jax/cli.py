@@ -76,6 +76,27 @@ def study(
 
 
 @app.command()
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="run folders, or folders of runs such as a study's")],
+    output: Annotated[
+        Path | None, typer.Option(help="HTML file; else report.html in the one folder given, or here for several")
+    ] = None,
+    as_json: Json = False,
+):
+    """Writes curves, rollouts and settings of one or several runs as one HTML file that works offline."""
+    with _clear_errors():
+        from lte_jax.report.page.write import write_report
+
+        written = write_report(runs, output or (runs[0] if len(runs) == 1 else Path()) / "report.html")
+        if as_json:
+            print(json.dumps(written))
+            return
+        n_groups = written["groups"] + written["groups_left_out"]
+        print(f"{written['output']}: {written['runs']} runs, {written['bytes'] / 1e6:.1f} MB")
+        print(f"  {written['groups']} of {n_groups} groups of rollouts, {written['rescues']} of them rescued")
+
+
+@app.command()
 def warmup(
     config: ConfigFile,
     overrides: Overrides = None,

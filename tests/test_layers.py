@@ -34,7 +34,7 @@ ALLOWED = {
     "jobs": ((), ()),
     "report": (
         ("report", "records", "config"),
-        ("numpy", "matplotlib", "plotly", "rich", "jinja2", "tensorboardX", "wandb"),
+        ("numpy", "matplotlib", "yaml", "rich", "jinja2", "markupsafe", "tensorboardX", "wandb"),
     ),
 }
 # module -> what it may not import; everything else is free to it
