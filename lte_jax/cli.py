@@ -47,7 +47,8 @@ def train(
 
             if distributed:
                 join()
-            run_training(resolved, run, verifier, Live(every=resolved.log.every, quiet=not is_first()))
+            live = Live(every=resolved.log.every, quiet=not is_first(), samples=resolved.log.samples)
+            run_training(resolved, run, verifier, live)
 
 
 @app.command()
@@ -183,8 +184,12 @@ def generate(
             session = open_session(resolved, verifier, _to_stderr)
             session.engine.load(session.model.load())
             if not output:
+                from lte_jax.report.clean import clean
+
                 for row in draw(session, problems, n):
-                    print(json.dumps(row, ensure_ascii=False) if file else row["response"], flush=True)
+                    # a terminal obeys control characters: JSON spells them, text is shown without
+                    spelled = json.dumps(row, ensure_ascii=sys.stdout.isatty()) if file else clean(row["response"])
+                    print(spelled, flush=True)
                 return
             with Output(output, resolved, file, n) as written:
                 _to_stderr(f"{output}: {len(written.done)} of {len(problems) * n} responses are there")

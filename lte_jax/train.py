@@ -141,7 +141,7 @@ class _Trainer:
         times = _times(seconds, counts, time.perf_counter() - start, updates.get("update/trained_tokens", 0.0))
         row = {"step": step, **group_metrics(groups, config, self.session.verifier.same_answer), **updates, **times}
         self.files.write_metrics(row)
-        self.live.step(step, config.steps, row)
+        self.live.step(step, config.steps, row, groups)
         self.step += 1
 
     def _collect(self) -> tuple[list[Group], list[Group]]:
