@@ -32,10 +32,12 @@ setup(
         "jinja2>=3.1",
     ],
     extras_require={
-        "test": ["pytest>=8", "pytest-xdist>=3", "hypothesis>=6"],
+        "test": ["pytest>=8", "pytest-xdist>=3", "hypothesis>=6", "tensorboardX>=2.6"],
         "parity": ["torch==2.13.0"],
         "browser": ["playwright>=1.50"],
         "report": ["matplotlib>=3.9"],
+        "tensorboard": ["tensorboardX>=2.6"],
+        "wandb": ["wandb>=0.19"],
     },
     entry_points={"console_scripts": ["lte=lte_jax.cli:app"]},
 )

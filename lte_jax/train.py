@@ -31,9 +31,10 @@ from lte_jax.host.problems import file_hash, take
 from lte_jax.host.refill import fill
 from lte_jax.host.verify import Verifier
 from lte_jax.processes import all_groups, is_first, merged, own_share, wait_for_all
-from lte_jax.records import Group, Status, Verdict
+from lte_jax.records import Group, Problem, Prompt, Status, Verdict
 from lte_jax.report.files import RunFiles, read_rollouts
 from lte_jax.report.live import Live
+from lte_jax.report.sinks import Sinks
 from lte_jax.rollout import Round
 from lte_jax.session import Session, check_hints, open_problems, open_session, with_prompts
 
@@ -63,15 +64,24 @@ def train(config: Config, run: str | Path, verifier: Verifier, live: Live) -> di
             live.warn(f"{path}: a checkpoint that is not whole was set aside")
         folder.keep_model(session.model.folder)
         wait_for_all("the run folder is ready")
-        return _Trainer(session, problems, benchmarks, folder, live).run()
+        with Sinks(config, folder.path, writes=is_first()) as sinks:
+            return _Trainer(session, problems, benchmarks, folder, live, sinks).run()
 
 
 class _Trainer:
     """The loop's state: what is on the device, the strategy's memory, and where the run stands."""
 
-    def __init__(self, session: Session, problems, benchmarks: Sequence[Benchmark], folder: RunFolder, live: Live):
+    def __init__(
+        self,
+        session: Session,
+        problems: Sequence[tuple[Problem, Prompt]],
+        benchmarks: Sequence[Benchmark],
+        folder: RunFolder,
+        live: Live,
+        sinks: Sinks,
+    ):
         config = session.config
-        self.session, self.config, self.live = session, config, live
+        self.session, self.config, self.live, self.sinks = session, config, live, sinks
         self.problems, self.benchmarks, self.folder = problems, benchmarks, folder
         self.files = RunFiles(folder.path, writes=is_first())
         n_updates = config.steps * config.problems_per_step // config.optim.problems_per_update
@@ -141,6 +151,7 @@ class _Trainer:
         times = _times(seconds, counts, time.perf_counter() - start, updates.get("update/trained_tokens", 0.0))
         row = {"step": step, **group_metrics(groups, config, self.session.verifier.same_answer), **updates, **times}
         self.files.write_metrics(row)
+        self.sinks.write(step + 1, row)
         self.live.step(step, config.steps, row, groups)
         self.step += 1
 
@@ -219,6 +230,7 @@ class _Trainer:
         self.session.engine.unload()
         self.session.engine.meter.take()
         self.files.write_evaluation(self.step, [{"step": self.step, "metrics": metrics}, *rows])
+        self.sinks.write_evaluation(self.step, metrics)
         self.live.evaluation(self.step, metrics)
         return metrics
 

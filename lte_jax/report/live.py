@@ -72,8 +72,8 @@ class Live:
             return
         self._screen.now = text
         if self._display is None:
-            # it writes from a thread of its own, eight times a second
-            self._display = Display(self._screen, console=self.console, transient=True, refresh_per_second=8)
+            # it writes from a thread of its own, four times a second
+            self._display = Display(self._screen, console=self.console, transient=True, refresh_per_second=4)
             self._display.start()
             atexit.register(self.close)  # a display that is never stopped leaves the terminal without a cursor
 

@@ -4,8 +4,8 @@ import pytest
 import studyfiles as files
 
 from lte_jax.config import ConfigError
-from lte_jax.report.plots import plot_curves
 from lte_jax.report.clean import clean
+from lte_jax.report.plots import plot_curves
 from lte_jax.report.rescue import NO_RESCUE, find_rescue, rescue_text
 from lte_jax.report.runs import (
     RunLog,
