@@ -7,7 +7,7 @@ from handmade import HINTED, group, right, wrong
 from studyfiles import evaluation, metrics_row, write_run
 
 from lte_jax.config import build, dump
-from lte_jax.records import Attempt, FailureMode, Group, Origin, Retry
+from lte_jax.records import Attempt, FailureMode, Group, Origin, Prompt, Retry
 from lte_jax.report.files import RunFiles
 
 
@@ -15,7 +15,9 @@ def rescued(step: int = 0, index: int = 0, text: str = "the hint helped") -> Gro
     """Three failures and, with a hint that lists their answers, one right response of two."""
     failed = group(wrong("41", text="wrong 41"), wrong("40"), wrong("41"), step=step, index=index)
     drawn = (right(origin=Origin.HINTED, text=text, round=1), wrong("39", origin=Origin.HINTED, round=1))
-    retry = Retry(HINTED, 2, Origin.HINTED, FailureMode.NONE_TRUNCATED, answers=("41", "40"))
+    retry = Retry(
+        Prompt("41 + 0, not 41, 40", HINTED.ids), 2, Origin.HINTED, FailureMode.NONE_TRUNCATED, answers=("41", "40")
+    )
     return replace(failed, attempts=(Attempt(retry, drawn),), members=(*failed.initial[:2], drawn[0]))
 
 

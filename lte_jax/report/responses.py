@@ -25,8 +25,10 @@ def rescue_line(group: Group) -> str | None:
 def sample_table(step: int, groups: Sequence[Group], n: int) -> Table:
     """Responses of `n` groups, spread evenly over the step: a rescued group's right one, else its first."""
     table = Table(title=f"step {step + 1}: sample responses", title_justify="left", show_lines=True, expand=True)
-    for name, ratio in (("problem", 3), ("response", 8), ("answer", 2), ("reward", 1), ("prompt", 1)):
+    for name, ratio in (("problem", 3), ("response", 8), ("answer", 2)):
         table.add_column(name, ratio=ratio, overflow="fold")
+    for name in ("reward", "prompt"):
+        table.add_column(name, width=6)
     n = min(n, len(groups))
     for group in (groups[i * len(groups) // n] for i in range(n)):
         rollout = _shown(group)

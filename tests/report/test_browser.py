@@ -172,6 +172,16 @@ def test_a_group_opens_to_failures_hint_and_rescue(page):
     assert page.locator(".hint .rollout[open] pre").first.inner_text() == "the hint helped"
 
 
+def test_the_listed_answers_are_marked_in_the_hint(page):
+    page.locator("[name=run]").select_option("4")
+    assert n_found(page) == 6
+    page.locator(".group > summary").first.click()
+    assert page.locator(".hint > pre").first.inner_text() == "41 + 0, not 41, 40"
+    assert page.locator(".hint > pre mark").all_inner_texts() == ["41", "40"]
+    text = "document.querySelector('.hint > pre').firstChild.textContent"
+    assert page.evaluate(text) == "41 + 0, not "  # the problem's own 41 is not marked
+
+
 def test_model_text_stays_text(page):
     page.locator("[name=text]").fill("window.broken")
     assert n_found(page) == 6

@@ -107,28 +107,29 @@
       element("span", `badge ${one.correct ? "correct" : "wrong"}`, [one.correct ? "correct" : STATUSES[one.status] || one.status]),
       ...(one.truncated ? [element("span", "badge", ["cut off"])] : []),
       ...(one.member ? [element("span", "badge", ["trained"])] : []),
-      element("span", "quiet", [`${one.tokens} tokens${one.reward === undefined ? "" : `, reward ${one.reward}`}`]),
+      element("span", "quiet", [`${one.tokens} tokens${isShaped(one) ? `, reward ${one.reward}` : ""}`]),
     ];
     const made = element("details", `rollout ${one.correct ? "correct" : "wrong"}`, [element("summary", "", about), text(one.response)]);
     made.open = isOpen;
     return made;
   }
 
+  const isShaped = (one) => one.reward !== undefined && one.reward !== Number(one.correct);
   const heading = (words) => element("h4", "", [words]);
   const text = (words) => element("pre", "", [words]);
   const folded = (words, inside) => element("details", "", [element("summary", "quiet", [words]), text(inside)]);
 
-  /** The hint with its listed answers marked, from left to right. */
+  /** The hint with its listed answers marked; from the right, since a problem may hold the same numbers. */
   function marked(words, listed) {
     const parts = [];
     let rest = words;
-    for (const answer of listed) {
-      const at = rest.indexOf(answer, 0);
+    for (const answer of [...listed].reverse()) {
+      const at = answer ? rest.lastIndexOf(answer) : -1;
       if (at < 0) continue;
-      parts.push(rest.slice(0, at), element("mark", "", [answer]));
-      rest = rest.slice(at + answer.length);
+      parts.unshift(element("mark", "", [answer]), rest.slice(at + answer.length));
+      rest = rest.slice(0, at);
     }
-    return element("pre", "", [...parts, rest]);
+    return element("pre", "", [rest, ...parts]);
   }
 
   function turn(by) {
