@@ -2,9 +2,12 @@
 
 import json
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
-from commands import lte
+from commands import ROOT, lte
 from reportruns import report_run, rescued, solved, two_arms
 
 from lte_jax.config import ConfigError
@@ -211,6 +214,18 @@ def test_the_page_fetches_nothing(tmp_path):
     page = (tmp_path / "page.html").read_text()
     assert "default-src 'none'" in page
     assert not re.search(r'(src|href)="(?!#|data:)', page) and "@import" not in page and "fetch(" not in page
+
+
+def test_the_package_ships_every_file_of_the_page(tmp_path):
+    pytest.importorskip("setuptools", reason="no setuptools in this environment")
+    command = [sys.executable, "setup.py", "--quiet", "build_py", "--build-lib", str(tmp_path)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    page = Path("lte_jax/report/page")
+
+    def names(root):
+        return {path.relative_to(root) for path in (root / page).rglob("*") if path.suffix not in ("", ".pyc")}
+
+    assert names(tmp_path) == names(ROOT) and (tmp_path / page / "vendor/LICENSE-uPlot").is_file()
 
 
 def test_the_command_writes_beside_the_run_and_counts(tmp_path):
