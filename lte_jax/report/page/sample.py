@@ -5,7 +5,7 @@ The key is a hash of run, step and group: the same runs give the same sample, an
 
 import hashlib
 import heapq
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from lte_jax.records import FailureMode, Status
@@ -29,11 +29,14 @@ class Sample:
     n_rescues: int
 
 
+Rank = tuple[bool, bytes]  # a rescue goes before others, then the key decides: the larger rank stays
+
+
 @dataclass(order=True)
 class _Kept:
-    """Orders a heap by what goes first where there is no room: not a rescue, then by the key."""
+    """Orders a heap by what goes first where there is no room."""
 
-    rank: tuple[int, bytes]
+    rank: Rank
     place: tuple[int, int, int] = field(compare=False)
     text: str = field(compare=False)
     size: int = field(compare=False)
@@ -42,28 +45,29 @@ class _Kept:
 def sample(runs: Sequence[Run], budget: int) -> Sample:
     """As many groups as fit into `budget` bytes, in the order of the module's first line."""
     kept: list[_Kept] = []
+    dropped: Rank = (False, b"")  # the largest rank for which there was no room: nothing below it comes in
     size = n_total = n_rescues = 0
-    for found, is_rescue in _groups(runs):
-        n_total, n_rescues = n_total + 1, n_rescues + is_rescue
-        heapq.heappush(kept, found)
-        size += found.size
-        while size > budget:
-            size -= heapq.heappop(kept).size
+    for place, run in enumerate(runs):
+        for row in read_rollouts(run.folder):
+            rank = _rank(row, run.name)
+            n_total, n_rescues = n_total + 1, n_rescues + rank[0]
+            if rank < dropped:
+                continue
+            text = script_json(shown(row, place))
+            made = _Kept(rank, (place, row["step"], row["group"]), text, n_bytes(text) + 1)  # a comma follows each
+            heapq.heappush(kept, made)
+            size += made.size
+            while size > budget:
+                gone = heapq.heappop(kept)
+                size, dropped = size - gone.size, max(dropped, gone.rank)
     ordered = sorted(kept, key=lambda group: group.place)
     n_rescues_kept = sum(group.rank[0] for group in kept)
     return Sample(tuple(group.text for group in ordered), len(kept), n_total, n_rescues_kept, n_rescues)
 
 
-def _groups(runs: Sequence[Run]) -> Iterator[tuple[_Kept, bool]]:
-    for place, run in enumerate(runs):
-        for row in read_rollouts(run.folder):
-            group = shown(row, place)
-            text = script_json(group)
-            is_rescue = group["outcome"] == "rescued"
-            step, index = row["step"], row["group"]
-            # a heap gives up its smallest: the digest is complemented, so that small keys stay
-            key = bytes(255 - byte for byte in hashlib.sha256(f"{run.name}/{step}/{index}".encode()).digest())
-            yield _Kept((int(is_rescue), key), (place, step, index), text, n_bytes(text) + 1), is_rescue
+def _rank(row: dict, run: str) -> Rank:
+    digest = hashlib.sha256(f"{run}/{row['step']}/{row['group']}".encode()).digest()
+    return _outcome(row) == "rescued", digest
 
 
 def shown(row: dict, run: int) -> dict:
