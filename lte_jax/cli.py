@@ -64,7 +64,8 @@ def train(
 
             if distributed:
                 join()
-            run_training(resolved, run, verifier, Live(every=resolved.log.every, quiet=not is_first()))
+            live = Live(every=resolved.log.every, quiet=not is_first(), samples=resolved.log.samples)
+            run_training(resolved, run, verifier, live)
 
 
 @app.command()
@@ -90,6 +91,27 @@ def study(
         except KeyboardInterrupt:
             _to_stderr("stopped; the same command continues from here")
             raise typer.Exit(130) from None
+
+
+@app.command()
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="run folders, or folders of runs such as a study's")],
+    output: Annotated[
+        Path | None, typer.Option(help="HTML file; else report.html in the one folder given, or here for several")
+    ] = None,
+    as_json: Json = False,
+):
+    """Writes curves, rollouts and settings of one or several runs as one HTML file that works offline."""
+    with _clear_errors():
+        from lte_jax.report.page.write import write_report
+
+        written = write_report(runs, output or (runs[0] if len(runs) == 1 else Path()) / "report.html")
+        if as_json:
+            print(json.dumps(written))
+            return
+        n_groups = written["groups"] + written["groups_left_out"]
+        print(f"{written['output']}: {written['runs']} runs, {written['bytes'] / 1e6:.1f} MB")
+        print(f"  {written['groups']} of {n_groups} groups of rollouts, {written['rescues']} of them rescued")
 
 
 @app.command()
@@ -201,8 +223,12 @@ def generate(
             session = open_session(resolved, verifier, _to_stderr)
             session.engine.load(session.model.load())
             if not output:
+                from lte_jax.report.clean import clean
+
                 for row in draw(session, problems, n):
-                    print(json.dumps(row, ensure_ascii=False) if file else row["response"], flush=True)
+                    # a terminal obeys control characters: JSON spells them, text is shown without
+                    spelled = json.dumps(row, ensure_ascii=sys.stdout.isatty()) if file else clean(row["response"])
+                    print(spelled, flush=True)
                 return
             with Resumable(output, sample_settings(session, file, n), SAMPLE_KEY) as written:
                 _to_stderr(f"{output}: {len(written.done)} of {len(problems) * n} responses are there")

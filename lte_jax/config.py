@@ -351,6 +351,9 @@ class LogConfig(Section):
     rollouts: bool = setting(True, "write every rollout of every step to rollouts/")
     timeline: tuple[int, ...] = setting((), "steps whose timeline is written to timeline/, for Perfetto")
     every: int = setting(1, "steps between lines on the terminal", ge=1)
+    samples: int = setting(0, "sample responses shown in a table with each of these lines; 0: none", ge=0)
+    tensorboard: bool = setting(False, "write metrics to tensorboard/ of the run, too (extra `tensorboard`)")
+    wandb: str | None = setting(None, "send metrics to this Weights & Biases project, too (extra `wandb`)")
     mismatch_alarm: float = setting(
         0.02, "warns where mean exp|trainer logp - sampler logp| - 1 passes this (NeMo-RL: 0.01 to 0.02)", gt=0
     )

@@ -32,10 +32,11 @@ from lte_jax.host.refill import fill
 from lte_jax.host.verify import Verifier
 from lte_jax.preempt import Preempted, Preemption
 from lte_jax.processes import all_groups, is_first, merged, own_share, wait_for_all
-from lte_jax.records import Group, Status, Verdict
+from lte_jax.records import Group, Problem, Prompt, Status, Verdict
 from lte_jax.replay import write_batch
 from lte_jax.report.files import RunFiles, read_rollouts
 from lte_jax.report.live import Live
+from lte_jax.report.sinks import Sinks
 from lte_jax.rollout import Round
 from lte_jax.run_folder import RunFolder
 from lte_jax.session import Session, check_hints, open_problems, open_session, with_prompts
@@ -69,7 +70,8 @@ def train(config: Config, run: str | Path, verifier: Verifier, live: Live) -> di
     ):
         folder.keep_model(session.model.folder)
         wait_for_all("the run folder is ready")
-        return _Trainer(session, problems, benchmarks, folder, live, preemption).run()
+        with Sinks(config, folder.path, writes=is_first()) as sinks:
+            return _Trainer(session, problems, benchmarks, folder, live, sinks, preemption).run()
 
 
 class _Trainer:
@@ -78,16 +80,17 @@ class _Trainer:
     def __init__(
         self,
         session: Session,
-        problems,
+        problems: Sequence[tuple[Problem, Prompt]],
         benchmarks: Sequence[Benchmark],
         folder: RunFolder,
         live: Live,
+        sinks: Sinks,
         preemption: Preemption,
     ):
         config = session.config
         self.preemption = preemption
         session.engine.between_chunks = preemption.look
-        self.session, self.config, self.live = session, config, live
+        self.session, self.config, self.live, self.sinks = session, config, live, sinks
         self.problems, self.benchmarks, self.folder = problems, benchmarks, folder
         self.files = RunFiles(folder.path, writes=is_first())
         n_updates = config.steps * config.problems_per_step // config.optim.problems_per_update
@@ -180,7 +183,8 @@ class _Trainer:
         times = _times(seconds, counts, time.perf_counter() - start, updates.get("update/trained_tokens", 0.0))
         row = {"step": step, **group_metrics(groups, config, self.session.verifier.same_answer), **updates, **times}
         self.files.write_metrics(row)
-        self.live.step(step, config.steps, row)
+        self.sinks.write(step + 1, row)
+        self.live.step(step, config.steps, row, groups)
         self.step += 1
         self.completed = self._host()
 
@@ -261,6 +265,7 @@ class _Trainer:
         self.session.engine.unload()
         self.session.engine.meter.take()
         self.files.write_evaluation(self.step, [{"step": self.step, "metrics": metrics}, *rows])
+        self.sinks.write_evaluation(self.step, metrics)
         self.live.evaluation(self.step, metrics)
         wanted = self.config.eval.keep_best
         if wanted and keep_if_best(Path(self.folder.path), self.step, self.state.params, wanted, metrics):

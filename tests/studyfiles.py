@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from lte_jax.config import Config, build
+from lte_jax.config import Config, build, dump
 
 ARMS = {
     "grpo": ["explore.strategy=grpo"],
@@ -60,7 +60,8 @@ def write_study(folder: Path, settings: Config, row: Callable, found: Callable) 
     for arm in settings.study.arms:
         for seed in settings.study.seeds:
             rows = [row(arm, seed, step) for step in range(settings.steps)]
-            write_run(folder / f"{arm}-{seed}", rows, {step: found(arm, seed, step) for step in steps})
+            run = write_run(folder / f"{arm}-{seed}", rows, {step: found(arm, seed, step) for step in steps})
+            (run / "config.yaml").write_text(dump(settings.model_copy(update={"seed": seed})))
 
 
 def group_row(step: int, attempts: list[dict], rollouts: list[dict] | None = None, **more) -> dict:

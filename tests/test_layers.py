@@ -44,7 +44,7 @@ ALLOWED = {
     ),
     "report": (
         ("report", "records", "config", "paths"),
-        ("numpy", "matplotlib", "plotly", "rich", "jinja2", "tensorboardX", "wandb", "etils"),
+        ("numpy", "matplotlib", "yaml", "rich", "jinja2", "markupsafe", "tensorboardX", "wandb", "etils"),
     ),
 }
 # module -> what it may not import; everything else is free to it

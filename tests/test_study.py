@@ -114,6 +114,7 @@ def test_a_finished_study_runs_nothing_and_writes_everything(tmp_path):
     assert "| lte   |" in table and "from one base" in table and rescue.startswith("No rescue to show")
     assert table.splitlines()[0] in said.getvalue() and rescue.strip() in said.getvalue()
     assert (tmp_path / "curves.png").stat().st_size > 1000
+    assert "6 runs" in (tmp_path / "report.html").read_text() and "report.html" in said.getvalue()
 
 
 def test_a_study_of_several_bases_is_one_of_each_and_then_of_all(tmp_path):

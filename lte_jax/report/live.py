@@ -1,4 +1,4 @@
-"""What a running job says: phase, key figures, time left. A changing line on a terminal, whole lines in a log file.
+"""What a running job says: on a terminal, whole lines above a changing part (`screen`); in a log file, lines alone.
 
 In a log, what merely passes (a phase, a count) is repeated only after the job has been silent for a while.
 """
@@ -7,13 +7,16 @@ import atexit
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.status import Status
-from rich.text import Text
+from rich.live import Live as Display
+
+from lte_jax.records import Group
+from lte_jax.report.responses import rescue_line, sample_table
+from lte_jax.report.screen import CURVES, Screen
 
 SILENCE_S = 20.0  # in a log file, progress is said again after this long without a line
 
@@ -37,14 +40,18 @@ class Pace:
 
 
 class Live:
-    """Progress of one run. `quiet`: only warnings. Text of models and problems is never interpreted as markup."""
+    """Progress of one job. `quiet`: only warnings; `samples`: responses shown of each step that has a line.
 
-    def __init__(self, every: int = 1, quiet: bool = False, file=None):
+    Text of models and problems is never interpreted as markup.
+    """
+
+    def __init__(self, every: int = 1, quiet: bool = False, samples: int = 0, file=None):
         self.console = Console(file=file or sys.stdout, highlight=False, markup=False, soft_wrap=True)
-        self.every, self.quiet = every, quiet
+        self.every, self.quiet, self.samples = every, quiet, samples
         self._pace = Pace()
         self._phase = ""
-        self._status: Status | None = None
+        self._screen = Screen()
+        self._display: Display | None = None
         self._last_line = time.monotonic()
 
     def say(self, text: str) -> None:
@@ -63,11 +70,12 @@ class Live:
             if time.monotonic() - self._last_line >= SILENCE_S:
                 self.say(text)
             return
-        if self._status is None:
-            self._status = self.console.status("")
-            self._status.start()
-            atexit.register(self.close)  # a status that is never stopped leaves the terminal without a cursor
-        self._status.update(Text(text))
+        self._screen.now = text
+        if self._display is None:
+            # it writes from a thread of its own, four times a second
+            self._display = Display(self._screen, console=self.console, transient=True, refresh_per_second=4)
+            self._display.start()
+            atexit.register(self.close)  # a display that is never stopped leaves the terminal without a cursor
 
     def phase(self, step: int, name: str) -> None:
         """What the run is doing now; `step` steps are done."""
@@ -78,16 +86,26 @@ class Live:
         """How far the phase is, in responses."""
         self.status(f"{self._phase}, {n_done} of {n_total} responses")
 
-    def step(self, step: int, n_steps: int, row: Mapping[str, Any]) -> None:
-        """A finished step, `step` counted from 0: one line every `every` steps."""
+    def step(self, step: int, n_steps: int, row: Mapping[str, Any], groups: Sequence[Group] = ()) -> None:
+        """A finished step, `step` counted from 0: one line every `every` steps, with sample responses if wanted."""
         left = self._pace.left(step + 1, n_steps)
+        self._screen.n_done, self._screen.n_steps, self._screen.left = step + 1, n_steps, left
+        for key, name in CURVES.items():
+            if key in row:
+                self._screen.add(name, row[key])
+        rescues = [line for group in groups if (line := rescue_line(group))]
+        if rescues:
+            self._screen.rescue = f"step {step + 1}: {rescues[-1]}"
         if (step + 1) % self.every and step + 1 != n_steps:
             return
+        if self.samples and groups and not self.quiet:
+            self.console.print(sample_table(step, groups, self.samples), soft_wrap=False)
         self.say("  ".join([f"step {step + 1}/{n_steps}", *_figures(row), left]))
 
     def evaluation(self, step: int, metrics: Mapping[str, Mapping[str, float]]) -> None:
         """What an evaluation after `step` steps found, one line per benchmark."""
         for name, values in metrics.items():
+            self._screen.add(f"Pass@1 {name}", values["pass_at_1"])
             shown = "  ".join(f"{k} {v:.3f}" for k, v in values.items() if k.startswith("pass_at_"))
             self.say(f"after {step} steps  {name}  {shown}  ({values['n_problems']} problems)")
 
@@ -96,14 +114,15 @@ class Live:
         self.close()
         found = "  ".join(f"{name} Pass@1 {values['pass_at_1']:.3f}" for name, values in evaluation.items())
         self.say(f"finished: {run}  {found}".rstrip())
+        self.say(f"  curves, rollouts and settings in a browser: lte report {run}")
         self.say(f"  metrics {run}/metrics, rollouts {run}/rollouts, evaluations {run}/eval")
         self.say(f"  model {run} (lte eval {run}, lte generate {run}, lte export-hf {run} FOLDER)")
 
     def close(self) -> None:
-        if self._status is not None:
+        if self._display is not None:
             atexit.unregister(self.close)
-            self._status.stop()
-            self._status = None
+            self._display.stop()
+            self._display = None
 
 
 def clock(seconds: float) -> str:

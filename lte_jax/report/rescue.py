@@ -1,11 +1,11 @@
 """One rescue in full: a problem that every plain rollout failed, the hint with the failures, and what came of it."""
 
 import json
-import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from lte_jax.report.clean import clean
 from lte_jax.report.files import whole_lines
 
 NO_RESCUE = "No rescue to show: no hinted rollout of these runs was correct, or rollouts were not written.\n"
@@ -50,11 +50,6 @@ def rescue_text(found: tuple[Path, dict] | None) -> str:
         f"It replaced a failed rollout and was trained on the plain prompt: {'yes' if shown['member'] else 'no'}.",
     ]
     return clean("\n".join(lines)) + "\n"
-
-
-def clean(text: str) -> str:
-    """Without control and format characters, which could move a terminal's cursor or reorder its text."""
-    return "".join(c for c in text if c in "\n\t" or not unicodedata.category(c).startswith("C"))
 
 
 def _rescuing(group: dict) -> dict | None:

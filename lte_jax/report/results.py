@@ -1,4 +1,4 @@
-"""What a study leaves behind: table.md, curves.png, rescue.txt and summary.json with all of it."""
+"""What a study leaves behind: table.md, curves.png, report.html, rescue.txt and summary.json with all figures."""
 
 import json
 import os
@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lte_jax.config import Config
 from lte_jax.report.bases import bases_table, over_bases
+from lte_jax.report.page.write import write_report
 from lte_jax.report.rescue import find_rescue, rescue_text
 from lte_jax.report.runs import RunLog, read_run
 from lte_jax.report.summary import summarise
@@ -23,6 +24,7 @@ PACKAGES = ("lte_jax", "jax", "numpy")
 FILES = (
     ("summary.json", "every figure, with settings and versions"),
     ("curves.png", "the curves"),
+    ("report.html", "curves, rollouts and settings of all runs, for a browser"),
     ("table.md", "these tables"),
     ("rescue.txt", "this rescue"),
     ("ARM-SEED", "each run: metrics, rollouts, eval, checkpoints, log.txt"),
@@ -56,6 +58,7 @@ def write_results(
     plot_curves(folder / "curves.png", _title(config, folder), figures["held_out"], arms)
     (folder / "table.md").write_text(f"{table}\n{HONEST}\n", encoding="utf-8")
     (folder / "rescue.txt").write_text(rescue, encoding="utf-8")
+    write_report([folder / f"{arm}-{seed}" for arm, seed in runs], folder / "report.html")
     made_with = {**_circumstances(config, folder, logs[0]), "phases_s": dict(phases_s)}
     summary = {**made_with, **figures, "rescue": rescue}
     (folder / "summary.json").write_text(json.dumps(summary, indent=1, ensure_ascii=False), encoding="utf-8")

@@ -7,8 +7,9 @@ import studyfiles as files
 
 from lte_jax.config import ConfigError
 from lte_jax.report.bases import bases_table, over_bases
+from lte_jax.report.clean import clean
 from lte_jax.report.plots import plot_curves, plot_differences
-from lte_jax.report.rescue import NO_RESCUE, clean, find_rescue, rescue_text
+from lte_jax.report.rescue import NO_RESCUE, find_rescue, rescue_text
 from lte_jax.report.runs import (
     RunLog,
     evaluated_steps,

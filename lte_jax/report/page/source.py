@@ -1,0 +1,95 @@
+"""What a report reads of a run folder, and which runs are seeds of one arm: those that differ in nothing but the seed
+and in how they log and keep checkpoints.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import yaml
+
+from lte_jax.config import ConfigError
+from lte_jax.report.files import read_metrics
+from lte_jax.report.runs import read_evaluations
+
+ANY_SEED = ("seed", "log.", "checkpoint.")  # settings in which the runs of one arm may differ
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run as far as it is: a running one has fewer rows than steps."""
+
+    name: str  # distinct within a report
+    arm: str
+    folder: Path
+    settings: dict[str, object]  # dotted name -> value, as config.yaml has them
+    rows: tuple[dict, ...]  # metrics by step
+    evaluations: dict[int, dict[str, dict[str, float]]]  # {steps done: {benchmark: metrics}}
+
+    @property
+    def seed(self) -> object:
+        return self.settings.get("seed", 0)
+
+
+def read_runs(paths: Sequence[Path]) -> list[Run]:
+    """The runs in these folders; a folder of runs, such as a study's, stands for all of them. Raises ConfigError."""
+    folders = dict.fromkeys(folder.resolve() for path in paths for folder in _run_folders(path))
+    shown = {folder.resolve(): folder for path in paths for folder in _run_folders(path)}
+    return _with_names([_read_run(shown[folder]) for folder in folders])
+
+
+def _run_folders(path: Path) -> list[Path]:
+    if not path.is_dir():
+        raise ConfigError(f"{path}: no such folder; wanted a run folder or a folder of runs")
+    if _is_run(path):
+        return [path]
+    inside = [folder for folder in sorted(path.iterdir()) if folder.is_dir() and _is_run(folder)]
+    if not inside:
+        raise ConfigError(f"{path}: no run: wanted config.yaml and metrics/*.jsonl in it, or in a folder inside")
+    return inside
+
+
+def _is_run(folder: Path) -> bool:
+    return (folder / "config.yaml").is_file() and any((folder / "metrics").glob("*.jsonl"))
+
+
+def _read_run(folder: Path) -> Run:
+    """The settings are read as plain YAML: a run of an older version is shown, too."""
+    try:
+        values = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")) or {}
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{folder}/config.yaml: not YAML: {error}") from None
+    rows = tuple(read_metrics(folder))
+    if not rows:
+        raise ConfigError(f"{folder}/metrics: no whole row yet; report after the first step")
+    found = {step: metrics for step, metrics in read_evaluations(folder).items() if step <= len(rows)}
+    return Run(folder.resolve().name, "", folder, dict(_flat(values)), rows, found)
+
+
+def _flat(values: dict, prefix: str = "") -> Iterator[tuple[str, object]]:
+    for name, value in values.items():
+        if isinstance(value, dict) and value:
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _with_names(runs: Sequence[Run]) -> list[Run]:
+    """Names every run by its folder, with the parent's name where two are called alike, and groups them to arms; an
+    arm is called as its first run, without the seed where that is no other arm's name."""
+    short = [run.folder.resolve().name for run in runs]
+    named = [
+        replace(run, name=name if short.count(name) == 1 else "/".join(run.folder.resolve().parts[-2:]))
+        for run, name in zip(runs, short, strict=True)
+    ]
+    arms: dict[str, list[Run]] = {}
+    for run in named:
+        common = {key: value for key, value in run.settings.items() if not key.startswith(ANY_SEED)}
+        arms.setdefault(json.dumps(common, sort_keys=True, default=str), []).append(run)
+    found: dict[str, list[Run]] = {}
+    for members in arms.values():
+        first = members[0]
+        name = first.name.removesuffix(f"-{first.seed}")
+        found[first.name if name in found else name] = members
+    return [replace(run, arm=arm) for arm, members in found.items() for run in members]

@@ -1,0 +1,87 @@
+"""Metrics beside the run's own files: to TensorBoard's event files and to W&B, only where they are asked for."""
+
+import json
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from lte_jax.config import ConfigError, build
+from lte_jax.report.sinks import Sinks
+
+ROW = {"step": 4, "policy/entropy": 0.5, "rescue/used_hist": [1, 2]}
+
+
+@pytest.fixture
+def wandb(monkeypatch):
+    """A stand-in for the package, which keeps what it is told."""
+    told = SimpleNamespace(inits=[], logged=[], finished=0)
+
+    def init(**given):
+        told.inits.append(given)
+        run = SimpleNamespace(id=given["id"] or "made-up")
+        run.log = lambda values, step: told.logged.append((step, values))
+        run.finish = lambda: setattr(told, "finished", told.finished + 1)
+        return run
+
+    monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=init))
+    return told
+
+
+def events(folder) -> list[tuple[int, str, float]]:
+    """(step, name, value) of every scalar in a folder's event files, in the order of writing."""
+    from tensorboardX import proto
+
+    found = []
+    for path in sorted(folder.glob("events*")):
+        data, at = path.read_bytes(), 0
+        while at < len(data):  # length, its checksum, the event, its checksum
+            size = int.from_bytes(data[at : at + 8], "little")
+            event = proto.event_pb2.Event.FromString(data[at + 12 : at + 12 + size])
+            found += [(event.step, value.tag, value.simple_value) for value in event.summary.value]
+            at += 16 + size
+    return found
+
+
+def test_nothing_is_written_by_default(tmp_path):
+    with Sinks(build({}), tmp_path) as sinks:
+        sinks.write(5, ROW)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_of_several_processes_writes(tmp_path, wandb):
+    with Sinks(build({"log": {"tensorboard": True, "wandb": "project"}}), tmp_path, writes=False) as sinks:
+        sinks.write(5, ROW)
+    assert list(tmp_path.iterdir()) == [] and wandb.inits == []
+
+
+def test_tensorboard_gets_the_numbers(tmp_path):
+    pytest.importorskip("tensorboardX", reason="no tensorboardX: pip install -e '.[tensorboard]'")
+    with Sinks(build({"log": {"tensorboard": True}}), tmp_path) as sinks:
+        sinks.write_evaluation(4, {"math": {"pass_at_1": 0.25}})
+        sinks.write(5, ROW)
+    assert events(tmp_path / "tensorboard") == [(4, "eval/math/pass_at_1", 0.25), (5, "policy/entropy", 0.5)]
+
+
+def test_wandb_gets_the_settings_and_the_numbers(tmp_path, wandb):
+    with Sinks(build({"seed": 3, "log": {"wandb": "project"}}), tmp_path) as sinks:
+        sinks.write(5, ROW)
+    (given,) = wandb.inits
+    assert given["project"] == "project" and given["config"]["seed"] == 3 and given["save_code"] is False
+    assert wandb.logged == [(5, {"policy/entropy": 0.5})] and wandb.finished == 1
+
+
+def test_a_resumed_run_keeps_its_wandb_id(tmp_path, wandb):
+    config = build({"log": {"wandb": "project"}})
+    for _ in range(2):
+        with Sinks(config, tmp_path):
+            pass
+    assert [given["id"] for given in wandb.inits] == [None, "made-up"]
+    assert json.loads((tmp_path / "wandb.json").read_text()) == {"id": "made-up"}
+
+
+@pytest.mark.parametrize(("log", "package"), [({"tensorboard": True}, "tensorboardX"), ({"wandb": "project"}, "wandb")])
+def test_a_missing_package_is_named(tmp_path, monkeypatch, log, package):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ConfigError, match=f"needs {package}: pip install"):
+        Sinks(build({"log": log}), tmp_path)
