@@ -69,12 +69,25 @@ def pack(groups: Sequence[Group], config, mesh: Mesh) -> Packed:
     n_trained, microbatches, shards = len(rows), [], n_batch_shards(mesh)
     while rows:
         n_columns = round_up(rows[0].length, config.optim.length_bucket)
-        most = max(1, config.optim.microbatch_tokens // n_columns // shards)
+        most = most_rows(n_columns, config, shards)
         taken, rows = rows[: most * shards], rows[most * shards :]
         n_rows = size_bucket(-(-len(taken) // shards), most)
         micro = _microbatch(dealt(taken, shards, n_rows), n_columns)
         microbatches.append(place(micro, mesh))
     return Packed(microbatches, int(n_tokens_B.sum()), n_trained)
+
+
+def most_rows(n_columns: int, config, shards: int) -> int:
+    """Rows for each batch shard that the token budget allows, one at least."""
+    return max(1, config.optim.microbatch_tokens // n_columns // shards)
+
+
+def microbatch_sizes(config, mesh: Mesh) -> list[tuple[int, int]]:
+    """Every (rows, columns) that `pack` may make."""
+    longest, shards = config.prompt.budget + config.sample.response_budget, n_batch_shards(mesh)
+    bucket = config.optim.length_bucket
+    columns = range(bucket, round_up(longest, bucket) + 1, bucket)
+    return [(shards * n, length) for length in columns for n in size_buckets(most_rows(length, config, shards))]
 
 
 def place(micro: Microbatch, mesh: Mesh) -> Microbatch:
@@ -96,15 +109,24 @@ def dealt(rows: Sequence[Row], shards: int, n_rows: int) -> list[Row | None]:
     return [row for hand in hands for row in [*hand, *[None] * (n_rows - len(hand))]]
 
 
+def size_buckets(most: int) -> list[int]:
+    """`most`, its half and its quarter: three sizes, so three programs."""
+    return sorted({size for size in (most // 4, most // 2, most) if size})
+
+
 def size_bucket(n: int, most: int) -> int:
-    """`most`, its half or its quarter: the smallest that holds n, else `most`. Three sizes, so three programs."""
-    return next((size for size in (most // 4, most // 2) if n <= size), most)
+    """The smallest of the size buckets that holds n, else `most`."""
+    return next((size for size in size_buckets(most) if n <= size), most)
+
+
+def length_buckets(most: int, multiple: int) -> list[int]:
+    """Five shares of `most` columns, each rounded up to a multiple: few programs."""
+    return sorted({round_up(-(-most * eighths // 8), multiple) for eighths in (2, 3, 4, 6, 8)})
 
 
 def length_bucket(n: int, most: int, multiple: int) -> int:
-    """The smallest of five shares of `most` columns that holds n, each rounded up to a multiple: few programs."""
-    shares = (round_up(-(-most * eighths // 8), multiple) for eighths in (2, 3, 4, 6, 8))
-    return next(share for share in shares if n <= share)
+    """The smallest of the length buckets that holds n."""
+    return next(share for share in length_buckets(most, multiple) if n <= share)
 
 
 def _microbatch(rows: Sequence[Row | None], n_columns: int) -> Microbatch:

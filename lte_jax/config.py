@@ -35,8 +35,10 @@ class ModelConfig(Section):
         "attention implementation for prefill and training; auto: splash on TPU, cudnn on GPU with bfloat16, else xla",
     )
     scan_layers: bool = setting(True, "scan over layers in training (fast compile); false unrolls (faster on CPU)")
-    remat: Literal["none", "dots", "full"] = setting(
-        "full", "what the backward pass recomputes per layer: nothing, all but matmul outputs, or everything"
+    remat: Literal["none", "dots", "offload", "full"] = setting(
+        "full",
+        "what the backward pass recomputes per layer: nothing, all but matmul outputs (offload: kept in the host's "
+        "memory), or everything",
     )
     logprob_chunk: int = setting(
         1024, "tokens per chunk and batch shard of the vocabulary log-prob; bounds memory to chunk x V floats", ge=1
@@ -145,6 +147,9 @@ class EngineConfig(Section):
         "chunks after which a finished response's verdict is waited for, so that the layout follows from the tokens; "
         "free: read when it is there, which gives up bitwise repetition",
     )
+    compile_ahead: bool = setting(
+        False, "compile every program that sampling and updates may need before the first step, with progress"
+    )
     prefill_rows: int = setting(8, "most distinct prompts prefilled at once", ge=1)
     length_bucket: int = setting(128, "prompts and the cache are padded to a multiple of this, tokens", ge=1)
 
@@ -252,6 +257,9 @@ class OptimConfig(Section):
     b2: float = setting(0.999, "AdamW beta 2", ge=0, lt=1)
     eps: float = setting(1e-8, "AdamW epsilon", gt=0)
     weight_decay: float = setting(0.01, "AdamW decoupled weight decay", ge=0)
+    moments: Literal["device", "host"] = setting(
+        "device", "where AdamW's moments lie between updates; host: pinned memory beside each device"
+    )
     clip_norm: float = setting(1.0, "gradients are scaled down to this global norm", gt=0)
     microbatch_tokens: int = setting(
         16384, "most tokens, padding included, of one forward and backward; at least one row per batch shard", ge=1

@@ -11,6 +11,7 @@ import numpy as np
 
 from lte_jax.best import BEST, check_measure, keep_if_best
 from lte_jax.boundary import Packed, fetch, pack, tally_metrics
+from lte_jax.compile_ahead import compile_programs, sampling_programs, update_programs
 from lte_jax.config import Config, ConfigError
 from lte_jax.device.arrays import TrainState
 from lte_jax.device.update import (
@@ -132,6 +133,20 @@ class _Trainer:
                 "depend on it, but sums are added in another order, so the last bits may differ"
             )
 
+    def _compile_ahead(self) -> None:
+        if not self.config.engine.compile_ahead:
+            return
+        engine = self.session.engine
+        engine.load(self.state.params)
+        programs = [
+            *sampling_programs(engine, self.session.sampling()),
+            *update_programs(self.config, self.state, self.spec),
+        ]
+        start = time.perf_counter()
+        compile_programs(programs, lambda text: self.live.status(f"compiling {text}"))
+        self.live.say(f"compiled {len(programs)} programs in {time.perf_counter() - start:.0f} s")
+        engine.unload()
+
     def run(self) -> dict:
         """Every step that is left. Asked to stop, it saves the last completed step and raises Preempted."""
         try:
@@ -143,6 +158,7 @@ class _Trainer:
             raise
 
     def _run(self) -> dict:
+        self._compile_ahead()
         evaluation: dict = {}
         while True:
             is_last = self.step == self.config.steps

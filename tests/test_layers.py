@@ -55,6 +55,7 @@ FORBIDDEN = {
     "hub": ("checkpoint", "session", "train", "study", "cli"),
     "replay": ("train", "study", "cli"),
     "run_folder": ("train", "study", "cli"),
+    "compile_ahead": ("session", "train", "study", "cli"),
     "session": ("evaluate", "generate", "train", "warmup", "study", "cli"),
     "evaluate": ("train", "study", "cli"),
     "generate": ("train", "study", "cli"),

@@ -19,6 +19,8 @@ from lte_jax.device.logprob import token_logp
 from lte_jax.device.tally import tally
 from lte_jax.device.weights import Architecture
 
+MEMORY = {"device": "device", "host": "pinned_host"}
+
 
 @dataclass(frozen=True)
 class UpdateSpec:
@@ -63,14 +65,19 @@ def learning_rate(config: OptimConfig, n_updates: int) -> optax.Schedule:
 
 
 def state_shardings(spec: UpdateSpec) -> TrainState:
-    """Optimiser moments lie like their parameters (left to itself, jit would replicate them); counters everywhere."""
+    """Optimiser moments are split like their parameters (left to itself, jit would replicate them), and lie in the
+    memory that `optim.moments` says; counters everywhere."""
+    params, whole = mesh.param_shardings(spec.arch, spec.mesh), mesh.replicated(spec.mesh)
+    return TrainState(params, _opt_shardings(spec, MEMORY[spec.optim.moments]), whole, whole, whole)
+
+
+def _opt_shardings(spec: UpdateSpec, memory: str):
     params = mesh.param_shardings(spec.arch, spec.mesh)
     tx, whole = optimiser(spec.optim, spec.n_updates), mesh.replicated(spec.mesh)
     moments = jax.eval_shape(tx.init, mesh.abstract_params(spec.arch, spec.mesh))
-    opt_state = optax.tree_utils.tree_map_params(
-        tx, lambda _, s: s, moments, params, transform_non_params=lambda _: whole
+    return optax.tree_utils.tree_map_params(
+        tx, lambda _, s: s.with_memory_kind(memory), moments, params, transform_non_params=lambda _: whole
     )
-    return TrainState(params, opt_state, whole, whole, whole)
 
 
 def abstract_state(spec: UpdateSpec) -> TrainState:
@@ -189,13 +196,14 @@ def apply(state: TrainState, gradients: dict, spec: UpdateSpec):
     tx = optimiser(spec.optim, spec.n_updates)
     norm = optax.tree.norm(gradients)
     ok = jnp.isfinite(norm)
+    state = state._replace(opt_state=jax.device_put(state.opt_state, _opt_shardings(spec, "device")))
     updates, opt_state = tx.update(gradients, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
     kept = jax.tree.map(lambda new, old: jnp.where(ok, new, old), (params, opt_state), (state.params, state.opt_state))
     after = TrainState(
         *kept, state.n_updates + ok, state.n_nonfinite + ~ok, jnp.where(ok, 0, state.n_nonfinite_in_row + 1)
     )
-    return jax.lax.with_sharding_constraint(after, state_shardings(spec)), norm
+    return jax.device_put(after, state_shardings(spec)), norm
 
 
 def update(state: TrainState, batch: list[Microbatch], temperature, entropy_weight, spec: UpdateSpec):

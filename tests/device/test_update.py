@@ -194,6 +194,18 @@ def test_sharded_equals_unsharded(shape, one_device):
     assert all(leaf.sharding.is_fully_replicated == (shape == (8, 1, 1)) for leaf in matrices)
 
 
+@pytest.mark.parametrize("shape", [(1, 1, 1), (2, 2, 2)])
+def test_moments_in_the_hosts_memory_change_no_weight(shape):
+    mesh = tiny.mesh(*shape)
+    two_steps = [batch(mesh), batch(mesh, [a_group(1)])]
+    beside, _, _ = steps(spec(mesh), two_steps)
+    away, _, _ = steps(spec(mesh, optim={"moments": "host"}), two_steps)
+    assert_equal(jax.device_get(away), jax.device_get(beside))
+    kinds = {leaf.ndim > 0: leaf.sharding.memory_kind for leaf in jax.tree.leaves(away.opt_state)}
+    assert kinds == {True: "pinned_host", False: "device"}
+    assert {leaf.sharding.memory_kind for leaf in jax.tree.leaves(away.params)} == {"device"}
+
+
 @contextmanager
 def compilation_cache_off():
     """A program from the cache prints no warning."""
@@ -238,7 +250,7 @@ def test_a_gradient_that_is_not_finite_changes_nothing_and_is_counted():
 
 
 @pytest.mark.parametrize("scan", [True, False])
-@pytest.mark.parametrize("remat", ["none", "dots", "full"])
+@pytest.mark.parametrize("remat", ["none", "dots", "offload", "full"])
 def test_scan_and_recomputation_change_no_gradient(scan, remat):
     reference, _ = gradients(spec(), batch(), 0.01)
     ours, _ = gradients(spec(model={"scan_layers": scan, "remat": remat}), batch(), 0.01)

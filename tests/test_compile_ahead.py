@@ -1,0 +1,69 @@
+"""What was compiled ahead is not compiled again."""
+
+from contextlib import contextmanager
+
+import jax
+import numpy as np
+import tiny
+from handmade import group, right, wrong
+
+from lte_jax.boundary import microbatch_sizes, pack
+from lte_jax.compile_ahead import compile_programs, sampling_programs, update_programs
+from lte_jax.config import build
+from lte_jax.device.update import UpdateSpec, initial_state, update
+from lte_jax.records import Prompt, Request, Sampling
+from lte_jax.rollout import TRAIN, Engine
+
+CONFIG = build(
+    {
+        "model": {"compute_dtype": "float32", "attention": "xla", "remat": "none", "scan_layers": False},
+        "engine": {"slots": 4, "chunk": 3, "length_bucket": 8, "prefill_rows": 2},
+        "optim": {"length_bucket": 16, "microbatch_tokens": 64, "problems_per_update": 1, "lr": 1.1e-3},
+        "prompt": {"budget": 8, "hinted_budget": 16},
+        "sample": {"response_budget": 24},
+    }
+)
+SAMPLING = Sampling(1.0, 1.0, 0, 24)
+
+
+@contextmanager
+def compiled():
+    """Names of the programs that are compiled meanwhile, or taken from the persistent cache."""
+    names = []
+
+    def listen(event, seconds, **about):
+        if event == "/jax/core/compile/backend_compile_duration":
+            names.append(about.get("fun_name", "?"))
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        yield names
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+
+
+def test_sampling_and_updates_find_their_programs_compiled():
+    spec = UpdateSpec(tiny.ARCH, CONFIG.model, CONFIG.loss, CONFIG.optim, 10, tiny.mesh())
+    state = initial_state(spec, tiny.params())
+    engine = Engine(tiny.ARCH, CONFIG.model, CONFIG.engine, tiny.mesh(), [3, 9], 16)
+    engine.load(state.params)
+    shown = []
+    programs = [*sampling_programs(engine, SAMPLING), *update_programs(CONFIG, state, spec)]
+    compile_programs(programs, shown.append)
+    assert len(shown) == len(programs) and shown[0].startswith(f"1 of {len(programs)}: prefill")
+    requests = [Request(Prompt("", tuple(range(5, 8 + n))), (7, TRAIN, 0, n, 0, 0)) for n in range(9)]
+    groups = [group(*(right(tokens=[4] * n) for n in range(2, 20)), wrong(), advantages=[1.0] * 19)]
+    with compiled() as names:
+        assert len(list(engine.generate(requests, SAMPLING))) == 9
+        packed = pack(groups, CONFIG, tiny.mesh())
+        update(state, packed.microbatches, np.float32(1), np.float32(0), spec)
+    heavy = {name for name in names if any(part in name for part in ("prefill", "decode", "accumulate", "apply"))}
+    assert len(packed.microbatches) > 2 and not heavy, names
+
+
+def test_every_micro_batch_has_a_size_of_the_list():
+    sizes = set(microbatch_sizes(CONFIG, tiny.mesh(2, 2, 1)))
+    for n_rows in (1, 3, 7, 20):
+        rows = [right(tokens=[4] * (1 + n % 24)) for n in range(n_rows)]
+        packed = pack([group(*rows, advantages=[1.0] * n_rows)], CONFIG, tiny.mesh(2, 2, 1))
+        assert {micro.tokens_BT.shape for micro in packed.microbatches} <= sizes
