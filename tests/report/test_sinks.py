@@ -5,6 +5,7 @@ import sys
 from types import SimpleNamespace
 
 import pytest
+from etils import epath
 
 from lte_jax.config import ConfigError, build
 from lte_jax.report.sinks import Sinks
@@ -85,3 +86,8 @@ def test_a_missing_package_is_named(tmp_path, monkeypatch, log, package):
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(ConfigError, match=f"needs {package}: pip install"):
         Sinks(build({"log": log}), tmp_path)
+
+
+def test_a_bucket_is_no_place_for_event_files():
+    with pytest.raises(ConfigError, match="wanted a run folder there, got gs://bucket/run"):
+        Sinks(build({"log": {"tensorboard": True}}), epath.Path("gs://bucket/run"))
