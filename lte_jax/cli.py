@@ -95,9 +95,9 @@ def study(
 
 @app.command()
 def report(
-    runs: Annotated[list[Path], typer.Argument(help="run folders, or folders of runs such as a study's")],
+    runs: Annotated[list[str], typer.Argument(help="run folders, or folders of runs such as a study's")],
     output: Annotated[
-        Path | None, typer.Option(help="HTML file; else report.html in the one folder given, or here for several")
+        str | None, typer.Option(help="HTML file; else report.html in the one folder given, or here for several")
     ] = None,
     as_json: Json = False,
 ):
@@ -105,7 +105,7 @@ def report(
     with _clear_errors():
         from lte_jax.report.page.write import write_report
 
-        written = write_report(runs, output or (runs[0] if len(runs) == 1 else Path()) / "report.html")
+        written = write_report(runs, output or (f"{runs[0]}/report.html" if len(runs) == 1 else "report.html"))
         if as_json:
             print(json.dumps(written))
             return

@@ -8,8 +8,22 @@ import numpy as np
 import pytest
 from bucket.server import serving
 from commands import checkpoint_arrays, lte, make_base, small_run, start, wait_for, without_times
+from reportruns import report_run
 
 from lte_jax.report.files import read_metrics, read_rollouts
+
+SPEAKS_TO_IT = {
+    "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent / "bucket"), os.environ.get("PYTHONPATH", "")])
+}
+
+
+def test_a_report_reads_a_bucket_and_is_written_there(tmp_path):
+    run = report_run(tmp_path / "buckets/bucket/runs/one", n_steps=2)
+    with serving(tmp_path / "buckets") as variables:
+        told = lte("report", "gs://bucket/runs/one", "--json", **variables | SPEAKS_TO_IT)
+    counted = json.loads(told.stdout)
+    assert counted["output"] == "gs://bucket/runs/one/report.html" and counted["rescues"] == 2
+    assert counted["bytes"] == (run / "report.html").stat().st_size
 
 
 @pytest.mark.slow
@@ -22,8 +36,7 @@ def test_a_run_in_a_bucket_killed_and_continued_equals_one_on_a_disk(tmp_path):
     in_bucket.mkdir(parents=True)
     held_out = base[1].removeprefix("data.train=").replace("train.jsonl", "heldout.jsonl")
     with serving(tmp_path / "buckets") as variables:
-        path = os.pathsep.join([str(Path(__file__).parent / "bucket"), os.environ.get("PYTHONPATH", "")])
-        variables = {**variables, "PYTHONPATH": path}
+        variables |= SPEAKS_TO_IT
         arguments = small_run(base, "gs://bucket/runs/one", *steps)
         process = start(*arguments, **variables)
         wait_for(process, lambda: (in_bucket / "checkpoints/2/commit_success.txt").exists())

@@ -63,7 +63,6 @@ def write_results(
     summary = {**made_with, **figures, "rescue": rescue}
     (folder / "summary.json").write_text(json.dumps(summary, indent=1, ensure_ascii=False), encoding="utf-8")
     where = "\n".join(f"  {str(folder / name):36} {what}" for name, what in FILES)
-    where += f"\n  lte report {folder}: curves and rollouts of all runs as one HTML file"
     for text in (table, rescue, HONEST, where):
         say(f"\n{text.rstrip()}")
     return summary

@@ -1,8 +1,9 @@
 """Where metrics go beside the run's own files: TensorBoard and Weights & Biases, each only where `log` asks for it."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Protocol
+
+from etils import epath
 
 from lte_jax.config import Config
 from lte_jax.report.to_tensorboard import TensorBoard
@@ -19,7 +20,7 @@ class Sinks:
     """All of a run's sinks; none by default. Of several processes, one `writes`. Raises ConfigError where the package
     of a wanted sink is not installed."""
 
-    def __init__(self, config: Config, run: Path, writes: bool = True):
+    def __init__(self, config: Config, run: epath.Path, writes: bool = True):
         self._sinks: list[Sink] = []
         if writes and config.log.tensorboard:
             self._sinks.append(TensorBoard(run / "tensorboard"))

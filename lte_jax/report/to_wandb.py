@@ -2,9 +2,11 @@
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
+
+from etils import epath
 
 from lte_jax.config import ConfigError
+from lte_jax.paths import is_remote
 
 
 class WandB:
@@ -13,7 +15,7 @@ class WandB:
     Steps that a resumed run repeats are dropped by W&B, which keeps what it was told first.
     """
 
-    def __init__(self, project: str, run: Path, settings: dict):
+    def __init__(self, project: str, run: epath.Path, settings: dict):
         try:
             import wandb
         except ImportError:
@@ -21,7 +23,13 @@ class WandB:
         kept = run / "wandb.json"
         known = json.loads(kept.read_text(encoding="utf-8"))["id"] if kept.is_file() else None
         self._run = wandb.init(
-            project=project, name=run.name, id=known, resume="allow", dir=str(run), config=settings, save_code=False
+            project=project,
+            name=run.name,
+            id=known,
+            resume="allow",
+            dir=None if is_remote(run) else str(run),
+            config=settings,
+            save_code=False,
         )
         kept.write_text(json.dumps({"id": self._run.id}), encoding="utf-8")
 

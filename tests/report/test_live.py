@@ -86,6 +86,13 @@ def test_a_log_file_has_lines_alone():
     assert file.getvalue().count("\n") == 1 and "\x1b" not in file.getvalue()
 
 
+def test_a_log_file_hears_of_phases_after_a_silence(monkeypatch):
+    monkeypatch.setattr("lte_jax.report.live.SILENCE_S", 0.0)
+    file = io.StringIO()
+    Live(file=file).phase(3, "evaluate")
+    assert file.getvalue() == "3 steps done: evaluate\n"
+
+
 def test_sample_responses_are_spread_over_the_step_and_a_rescued_group_shows_its_rescue():
     groups = [solved(index=0, text="first"), solved(index=1, text="second"), rescued(index=2), cut_off(index=3)]
     text = rendered(sample_table(4, groups, 2))

@@ -96,6 +96,18 @@ def test_panels_without_a_value_are_left_out_and_unplaced_metrics_come_last(tmp_
     assert "odd/one" in titles["More metrics"] and "policy/entropy" not in titles["More metrics"]
 
 
+def test_evaluations_come_in_order_pass_at_1_first(tmp_path):
+    folder = report_run(tmp_path / "run", n_steps=2)
+    values = {"n_problems": 1, "length_mean": 9.0, "pass_at_8": 0.5, "low": 0.1, "majority": 0.3, "pass_at_1": 0.2}
+    metrics = {name: values for name in ("a", "b")}
+    rows = [{"step": 0, "metrics": metrics}, {"benchmark": "a", "id": 0}, {"benchmark": "b", "id": 0}]
+    (folder / "eval/000000.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / "eval/000002.jsonl").unlink()
+    panels = curves(read_runs([folder]))["sections"][0]["panels"]
+    names = ("Pass@1", "Pass@8", "Majority vote", "Length")
+    assert [panel["title"] for panel in panels] == [f"{name}, {benchmark}" for name in names for benchmark in "ab"]
+
+
 def test_a_long_run_is_averaged_over_equal_blocks(tmp_path, monkeypatch):
     monkeypatch.setattr(curves_module, "MOST_POINTS", 3)
     (found,) = curves(read_runs([report_run(tmp_path / "run", n_steps=7)]))["runs"]

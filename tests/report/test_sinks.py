@@ -5,6 +5,7 @@ import sys
 from types import SimpleNamespace
 
 import pytest
+from etils import epath
 
 from lte_jax.config import ConfigError, build
 from lte_jax.report.sinks import Sinks
@@ -28,8 +29,8 @@ def wandb(monkeypatch):
     return told
 
 
-def events(folder) -> list[tuple[int, str, float]]:
-    """(step, name, value) of every scalar in a folder's event files, in the order of writing."""
+def events(folder) -> list:
+    """Every event in a folder's event files, in the order of writing."""
     from tensorboardX import proto
 
     found = []
@@ -37,8 +38,7 @@ def events(folder) -> list[tuple[int, str, float]]:
         data, at = path.read_bytes(), 0
         while at < len(data):  # length, its checksum, the event, its checksum
             size = int.from_bytes(data[at : at + 8], "little")
-            event = proto.event_pb2.Event.FromString(data[at + 12 : at + 12 + size])
-            found += [(event.step, value.tag, value.simple_value) for value in event.summary.value]
+            found.append(proto.event_pb2.Event.FromString(data[at + 12 : at + 12 + size]))
             at += 16 + size
     return found
 
@@ -60,7 +60,11 @@ def test_tensorboard_gets_the_numbers(tmp_path):
     with Sinks(build({"log": {"tensorboard": True}}), tmp_path) as sinks:
         sinks.write_evaluation(4, {"math": {"pass_at_1": 0.25}})
         sinks.write(5, ROW)
-    assert events(tmp_path / "tensorboard") == [(4, "eval/math/pass_at_1", 0.25), (5, "policy/entropy", 0.5)]
+    found = events(tmp_path / "tensorboard")
+    scalars = [(event.step, value.tag, value.simple_value) for event in found for value in event.summary.value]
+    assert scalars == [(4, "eval/math/pass_at_1", 0.25), (5, "policy/entropy", 0.5)]
+    starts = [event.step for event in found if event.WhichOneof("what") == "session_log"]
+    assert starts == [4]  # what TensorBoard has from this step on is of an earlier start, and goes
 
 
 def test_wandb_gets_the_settings_and_the_numbers(tmp_path, wandb):
@@ -85,3 +89,8 @@ def test_a_missing_package_is_named(tmp_path, monkeypatch, log, package):
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(ConfigError, match=f"needs {package}: pip install"):
         Sinks(build({"log": log}), tmp_path)
+
+
+def test_a_bucket_is_no_place_for_event_files():
+    with pytest.raises(ConfigError, match="wanted a run folder there, got gs://bucket/run"):
+        Sinks(build({"log": {"tensorboard": True}}), epath.Path("gs://bucket/run"))

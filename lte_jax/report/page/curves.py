@@ -116,7 +116,11 @@ SECTIONS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
             Panel("Sampling", "tokens/s", (("speed/sample_tokens_per_s", ""),)),
             Panel("Update", "trained tokens/s", (("speed/update_tokens_per_s", ""),)),
             Panel("Time of a step", "seconds", (("time/step_s", ""),)),
-            Panel("Time sampling", "seconds per step", (("time/sample_s", ""),)),
+            Panel(
+                "Time sampling",
+                "seconds per step",
+                (("time/sample_s", "all of it"), ("time/decode_s", "decoding"), ("time/prefill_s", "prefill")),
+            ),
             Panel("Time updating", "seconds per step", (("time/update_s", ""),)),
             Panel(
                 "Time on the host",
@@ -126,6 +130,11 @@ SECTIONS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
         ),
     ),
 )
+EVALUATED = {  # beside Pass@k: metric of an evaluation -> its panel's title and unit
+    "majority": ("Majority vote", "share of problems"),
+    "truncated_frac": ("Truncated", "share of responses"),
+    "length_mean": ("Length", "tokens, mean"),
+}
 PLACED = {key for _, panels in SECTIONS for panel in panels for key, _ in panel.lines}
 
 
@@ -171,22 +180,22 @@ def _shown(panel: Panel, present: set[str]) -> dict:
 
 
 def _evaluation_panels(runs: Sequence[Run]) -> tuple[Panel, ...]:
-    """Pass@1 of every benchmark first, then Pass@k."""
+    """Pass@1 of every benchmark first, then Pass@k, then the rest of EVALUATED."""
     found = dict.fromkeys(
         (benchmark, key)
         for run in runs
         for metrics in run.evaluations.values()
         for benchmark, values in metrics.items()
         for key in values
-        if key.startswith("pass_at_") or key == "length_mean"
+        if key.startswith("pass_at_") or key in EVALUATED
     )
-    ordered = sorted(found, key=lambda pair: (pair[1] != "pass_at_1", pair[1] == "length_mean"))
-    return tuple(
-        Panel(f"Length, {benchmark}", "tokens, mean", ((f"{benchmark}/{key}", ""),), "eval")
-        if key == "length_mean"
-        else Panel(f"{name_of(key)}, {benchmark}", "share of problems", ((f"{benchmark}/{key}", ""),), "eval")
-        for benchmark, key in ordered
-    )
+    places = ["pass_at_1", "pass_at_k", *EVALUATED]
+    ordered = sorted(found, key=lambda pair: places.index(pair[1] if pair[1] in places else "pass_at_k"))
+    panels = []
+    for benchmark, key in ordered:
+        name, unit = EVALUATED.get(key, (name_of(key), "share of problems"))
+        panels.append(Panel(f"{name}, {benchmark}", unit, ((f"{benchmark}/{key}", ""),), "eval"))
+    return tuple(panels)
 
 
 def _tables(run: Run) -> dict:

@@ -8,8 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import yaml
+from etils import epath
 
 from lte_jax.config import ConfigError
+from lte_jax.paths import open_path
 from lte_jax.report.files import read_metrics
 from lte_jax.report.runs import read_evaluations
 
@@ -22,7 +24,7 @@ class Run:
 
     name: str  # distinct within a report
     arm: str
-    folder: Path
+    folder: epath.Path
     settings: dict[str, object]  # dotted name -> value, as config.yaml has them
     rows: tuple[dict, ...]  # metrics by step
     evaluations: dict[int, dict[str, dict[str, float]]]  # {steps done: {benchmark: metrics}}
@@ -32,14 +34,16 @@ class Run:
         return self.settings.get("seed", 0)
 
 
-def read_runs(paths: Sequence[Path]) -> list[Run]:
+def read_runs(paths: Sequence[str | Path]) -> list[Run]:
     """The runs in these folders; a folder of runs, such as a study's, stands for all of them. Raises ConfigError."""
-    folders = dict.fromkeys(folder.resolve() for path in paths for folder in _run_folders(path))
-    shown = {folder.resolve(): folder for path in paths for folder in _run_folders(path)}
-    return _with_names([_read_run(shown[folder]) for folder in folders])
+    folders: dict[str, epath.Path] = {}
+    for path in paths:
+        for folder in _run_folders(epath.Path(path)):
+            folders.setdefault(str(open_path(folder)), folder)  # one folder may be given twice
+    return _with_names([_read_run(folder) for folder in folders.values()])
 
 
-def _run_folders(path: Path) -> list[Path]:
+def _run_folders(path: epath.Path) -> list[epath.Path]:
     if not path.is_dir():
         raise ConfigError(f"{path}: no such folder; wanted a run folder or a folder of runs")
     if _is_run(path):
@@ -50,11 +54,11 @@ def _run_folders(path: Path) -> list[Path]:
     return inside
 
 
-def _is_run(folder: Path) -> bool:
+def _is_run(folder: epath.Path) -> bool:
     return (folder / "config.yaml").is_file() and any((folder / "metrics").glob("*.jsonl"))
 
 
-def _read_run(folder: Path) -> Run:
+def _read_run(folder: epath.Path) -> Run:
     """The settings are read as plain YAML: a run of an older version is shown, too."""
     try:
         values = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")) or {}
@@ -64,7 +68,7 @@ def _read_run(folder: Path) -> Run:
     if not rows:
         raise ConfigError(f"{folder}/metrics: no whole row yet; report after the first step")
     found = {step: metrics for step, metrics in read_evaluations(folder).items() if step <= len(rows)}
-    return Run(folder.resolve().name, "", folder, dict(_flat(values)), rows, found)
+    return Run(open_path(folder).name, "", folder, dict(_flat(values)), rows, found)
 
 
 def _flat(values: dict, prefix: str = "") -> Iterator[tuple[str, object]]:
@@ -78,9 +82,9 @@ def _flat(values: dict, prefix: str = "") -> Iterator[tuple[str, object]]:
 def _with_names(runs: Sequence[Run]) -> list[Run]:
     """Names every run by its folder, with the parent's name where two are called alike, and groups them to arms; an
     arm is called as its first run, without the seed where that is no other arm's name."""
-    short = [run.folder.resolve().name for run in runs]
+    short = [run.name for run in runs]
     named = [
-        replace(run, name=name if short.count(name) == 1 else "/".join(run.folder.resolve().parts[-2:]))
+        replace(run, name=name if short.count(name) == 1 else "/".join(open_path(run.folder).parts[-2:]))
         for run, name in zip(runs, short, strict=True)
     ]
     arms: dict[str, list[Run]] = {}

@@ -5,7 +5,6 @@ The page's content policy names the hash of each of its scripts, so that nothing
 
 import base64
 import hashlib
-import os
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -17,6 +16,7 @@ from jinja2.sandbox import SandboxedEnvironment
 from markupsafe import Markup
 
 from lte_jax.config import ConfigError
+from lte_jax.paths import open_path, write_whole
 from lte_jax.report.page.curves import curves
 from lte_jax.report.page.embed import in_file, n_bytes, script_json
 from lte_jax.report.page.overview import differing, overview, settings
@@ -31,7 +31,7 @@ PART_BYTES = 200_000
 NOTHING_KEPT = Sample((), 0, 1, 0, 0)
 
 
-def write_report(paths: Sequence[Path], output: Path, most_bytes: int = MOST_BYTES) -> dict:
+def write_report(paths: Sequence[str | Path], output: str | Path, most_bytes: int = MOST_BYTES) -> dict:
     """Writes the report of the runs in `paths` to the file `output`; returns what it holds, as counts.
 
     Raises ConfigError where a path is no run, or where the curves alone pass `most_bytes`.
@@ -43,8 +43,9 @@ def write_report(paths: Sequence[Path], output: Path, most_bytes: int = MOST_BYT
         raise ConfigError(f"the curves of {len(runs)} runs alone pass {most_bytes:,} bytes; report fewer runs at once")
     groups = sample(runs, room - room // 500 - 1000)  # elements around the parts, and counts that are not known yet
     page = in_file(_page(runs, data, groups))
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_bytes(page)
+    target = open_path(output)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(target, page)
     return {
         "output": str(output),
         "bytes": len(page),
@@ -81,7 +82,7 @@ def _page(runs: Sequence[Run], data: str, groups: Sample) -> str:
         title=", ".join(dict.fromkeys(run.arm for run in runs)),
         runs=runs,
         folders=[str(run.folder) for run in runs],
-        parent=os.path.commonpath([run.folder.absolute() for run in runs]),
+        parents=sorted({str(open_path(run.folder).parent) for run in runs}),
         policy=" ".join(f"'sha256-{value}'" for value in hashes),
         style=Markup("\n".join((folder / name).read_text(encoding="utf-8") for name in STYLES)),
         scripts={Path(name).stem: Markup(text) for name, text in scripts.items()},
