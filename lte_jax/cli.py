@@ -372,6 +372,8 @@ def _clear_errors() -> Iterator[None]:
     """What our own code refuses becomes one line and exit code 2; what a library raises keeps its stack trace."""
     try:
         yield
+    except typer.Exit:  # a RuntimeError to Python: a command that has said why it ends
+        raise
     except (ValueError, RuntimeError, OSError) as error:
         raised_in = Path(traceback.extract_tb(error.__traceback__)[-1].filename)
         if Path(__file__).parent not in raised_in.parents and not isinstance(error, FileNotFoundError):
@@ -395,7 +397,7 @@ def _keep_programs(folder: Path | str) -> None:
 
 def _evaluated(config, verifier, live, output: Path | None) -> tuple[dict, list[dict]]:
     """(metrics by benchmark, one row per problem) of the model that the config names."""
-    from lte_jax.evaluate import SAMPLE_KEY, NotStored, evaluate, open_benchmarks, sample_settings
+    from lte_jax.evaluate import SAMPLE_KEY, evaluate, open_benchmarks, sample_settings
     from lte_jax.report.resumable import Resumable
     from lte_jax.session import open_session
 
@@ -407,10 +409,10 @@ def _evaluated(config, verifier, live, output: Path | None) -> tuple[dict, list[
         live.status(f"{n_done} of {n_total} responses")
 
     if output is None:
-        return evaluate(session, opened, progress, NotStored())
+        return evaluate(session, opened, progress)
     with Resumable(output / "samples.jsonl", sample_settings(session, opened), SAMPLE_KEY) as store:
         live.say(f"{output}: {len(store.done)} responses are there")
-        return evaluate(session, opened, progress, store)
+        return evaluate(session, opened, progress, store=store)
 
 
 def _for_model(model: str, config: Path | None, overrides, evaluation: dict):

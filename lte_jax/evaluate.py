@@ -93,6 +93,7 @@ def evaluate(
     session: Session,
     benchmarks: Sequence[Benchmark],
     progress: Callable[[int, int], None] = lambda n_done, n_total: None,
+    *,
     store: Store | None = None,
     before_exchange: Callable[[], None] = lambda: None,
 ) -> tuple[dict[str, dict[str, float]], list[dict]]:

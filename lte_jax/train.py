@@ -277,7 +277,9 @@ class _Trainer:
     def _evaluate(self) -> dict:
         self.live.phase(self.step, "evaluate")
         self.session.engine.load(self.state.params)
-        metrics, rows = evaluate(self.session, self.benchmarks, self.live.progress, self.preemption.meet)
+        metrics, rows = evaluate(
+            self.session, self.benchmarks, self.live.progress, before_exchange=self.preemption.meet
+        )
         self.session.engine.unload()
         self.session.engine.meter.take()
         self.files.write_evaluation(self.step, [{"step": self.step, "metrics": metrics}, *rows])

@@ -13,6 +13,8 @@ from typer.testing import CliRunner
 
 from lte_jax import config
 from lte_jax.cli import app
+from lte_jax.config import ConfigError
+from lte_jax.report.resumable import Resumable
 
 SMALL = ["model.compute_dtype=float32", "engine.slots=8", "engine.chunk=4", "sample.response_budget=24"]
 
@@ -68,15 +70,27 @@ def test_a_suite_is_sampled_as_it_says_and_a_killed_evaluation_continues(model, 
     assert rows(cut / "problems.jsonl") == problems
     assert len(rows(cut / "samples.jsonl")) == 75  # none was drawn twice
 
-    changed = lte(*asked, "eval.temperature=0.9", "--output", cut, check=False)
-    assert changed.returncode == 2 and "begun with other settings: benchmark sums; choose another" in changed.stderr
-
     altered = [row | {"n_correct": 0} for row in problems]
     (tmp_path / "other.jsonl").write_text("".join(json.dumps(row) + "\n" for row in altered))
     found = json.loads(invoked("compare", whole, tmp_path / "other.jsonl", "--json").stdout)
     assert found["sums"]["pass_at_1"]["difference"] == pytest.approx(-metrics["sums"]["pass_at_1"])
     assert found["all"]["n_problems"] == 17
     assert f"other.jsonl - {whole}" in invoked("compare", whole, tmp_path / "other.jsonl").stdout
+
+
+def test_other_settings_are_refused_by_name_and_further_ones_are_added(tmp_path):
+    path, first = tmp_path / "new" / "samples.jsonl", {"model": "m", "benchmark a": ["hash", 0, {"temperature": 0.6}]}
+    with Resumable(path, first, ("id", "index")) as store:
+        store.write({"id": "p", "index": 0, "response": "é\u2028"})
+    path.write_text(path.read_text() + '{"id": "p", "index": 1, "resp')  # killed while it wrote
+    with Resumable(path, first | {"benchmark b": ["hash", 1, {}]}, ("id", "index")) as store:
+        assert store.done.keys() == {("p", 0)} and store.done["p", 0]["response"] == "é\u2028"
+    for name, value in (("benchmark a", ["hash", 0, {"temperature": 0.9}]), ("benchmark b", ["other", 1, {}])):
+        with pytest.raises(ConfigError, match=f"samples.jsonl: begun with other settings: {name}; choose another"):
+            Resumable(path, first | {name: value}, ("id", "index"))
+    (tmp_path / "new" / "samples.jsonl.settings.json").unlink()
+    with pytest.raises(ConfigError, match="no samples.jsonl.settings.json that says how it was made"):
+        Resumable(path, first, ("id", "index"))
 
 
 def invoked(*arguments):

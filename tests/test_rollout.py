@@ -143,7 +143,7 @@ def without_stop(ids) -> str:
     return spell([i for i in ids if i not in STOP_IDS])
 
 
-@pytest.mark.parametrize("settings", [{}, dict(slots=64, chunk=40)], ids=str)
+@pytest.mark.parametrize("settings", [dict(slots=32, shrink=False), dict(slots=64, chunk=40)], ids=str)
 def test_a_stop_string_keeps_a_prefix_of_what_is_drawn_without_it(settings):
     """Whole tokens, up to the one that completes the string, with the log-probs that they were drawn with."""
     strings = ("1 2", "44")

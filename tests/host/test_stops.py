@@ -38,6 +38,11 @@ def test_the_end_is_the_earliest_and_does_not_depend_on_the_chunks(seed):
         assert fed(stops, tokens, iter(lambda: rng.randint(1, most), None)) == expected
 
 
+def test_a_string_is_found_across_many_tokens_that_spell_nothing():
+    tokens = [1, *[0] * 90, 2]  # a, nothing, b
+    assert fed(StopStrings(["ab"], spell), tokens, iter(lambda: 1, None)) == 92
+
+
 def test_a_token_that_goes_on_behind_the_string_is_kept_whole():
     stops = StopStrings(["b"], spell)
     assert stops.cut([1, 4, 1], 0) == 2 and spell([1, 4]) == "aba"

@@ -151,6 +151,8 @@ def test_the_base_is_the_unit_of_a_study_of_several(study, tmp_path):
     assert at_the_end["by_seed"] == {b: pytest.approx(x) for b, x in (("task0", 0.3), ("task1", 0.2), ("task2", 0.4))}
     half = 4.303 * 0.1 / 3**0.5  # three bases, two degrees of freedom; the two seeds of each do not narrow it
     assert at_the_end["interval"] == pytest.approx((0.3 - half, 0.3 + half)) and at_the_end["apart"]
+    of_extra = found["paired"]["extra"]["lte"]["end"]["pass_at_1"]["by_seed"]
+    assert of_extra["task0"] == pytest.approx(0.25)  # the mean of two seeds, .4 and .1
     text = bases_table(found)
     assert "| lte - grpo, bases   | +0.300 | +0.052 to +0.548 |          yes | +.30 +.20 +.40 |" in text
     assert "|   task1, seeds      | +0.200 | +0.200 to +0.200 |          yes |      +.20 +.20 |" in text
