@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from lte_jax.config import fields
+
 ROOT = Path(__file__).resolve().parents[1]
 SECTIONS = dict(
     part.split("\n", 1) for part in re.split(r"^## ", (ROOT / "docs/how-to.md").read_text(), flags=re.MULTILINE)[1:]
@@ -65,3 +67,26 @@ def test_a_change_that_no_longer_fits_the_code_is_noticed(tmp_path):
     assert (package / "a.py").read_text() == "x = 1\ny = 3\n"
     with pytest.raises(AssertionError, match="stands there 0 times"):
         apply("--- lte_jax/a.py\n-y = 2\n+y = 3\n", package)
+
+
+def metric_patterns() -> list[str]:
+    """Every metric name in the package as a pattern: what is filled in at run time matches any word."""
+    sources = [path.read_text() for path in (ROOT / "lte_jax").rglob("*.py")]
+    names = {name for source in sources for name in re.findall(r'"((?:[a-z]+|\{\w+\})/[a-z_{}]+)"', source)}
+    return [re.sub(r"\\\{\w+\\\}", r"\\w+", re.escape(name)) for name in names]
+
+
+@pytest.mark.parametrize("name", ["troubleshooting.md", "converting.md"])
+def test_metrics_and_settings_that_a_page_names_are_there(name):
+    text = (ROOT / "docs" / name).read_text()
+    folders = ("metrics/", "rollouts/", "eval/", "runs/", "lte_jax/", "cache/", "tests/", "device/")
+    spelled = re.findall(r"`([a-z]+/[a-z_]+)`", text)
+    metrics = {word for word in spelled if not word.startswith(folders)}
+    patterns = metric_patterns()
+    assert [word for word in sorted(metrics) if not any(re.fullmatch(p, word) for p in patterns)] == []
+    known = {field for field, _, _ in fields()}
+    sections = {field.split(".")[0] for field in known if "." in field}
+    settings = set(re.findall(r"`?\b((?:[a-z]+\.)+[a-z_]+)\b", text))
+    used = {word for word in settings if word.split(".")[0] in sections and not word.endswith(".json")}
+    assert [word for word in sorted(used) if word not in known] == []
+    assert name != "troubleshooting.md" or (len(metrics) > 25 and len(used) > 25)
