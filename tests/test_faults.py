@@ -25,6 +25,8 @@ from commands import (
 from lte_jax.preempt import EXIT_CODE
 from lte_jax.report.files import read_metrics, read_rollouts
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
@@ -74,7 +76,6 @@ def test_sigterm_abandons_the_step_saves_the_one_before_and_the_same_command_con
     assert same(run, straight)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("phase", ["sampling", "update"])
 def test_sigterm_on_one_of_two_processes_stops_both_and_they_continue(base, tmp_path, phase):
     """The second is asked; both leave before the same place, and what they save together goes on bit for bit."""
@@ -113,7 +114,6 @@ def start_with_small_files(limit_bytes: int, *arguments) -> subprocess.Completed
     )
 
 
-@pytest.mark.slow
 def test_a_full_disk_stops_the_run_or_not_and_leaves_the_older_checkpoint(base, straight, tmp_path):
     run = tmp_path / "run"
     lte(*small_run(base, run, "steps=1", "checkpoint.every=1", *LONG_UPDATE))
@@ -133,7 +133,6 @@ def test_a_full_disk_stops_the_run_or_not_and_leaves_the_older_checkpoint(base, 
     assert same(run, straight)
 
 
-@pytest.mark.slow
 def test_a_run_killed_inside_a_checkpoint_goes_on_from_the_one_before(base, straight, tmp_path):
     """SIGKILL as soon as the checkpoint's unfinished folder is there, at three different moments."""
     run = tmp_path / "run"
@@ -152,7 +151,6 @@ def test_a_run_killed_inside_a_checkpoint_goes_on_from_the_one_before(base, stra
     assert same(run, straight)
 
 
-@pytest.mark.slow
 def test_a_run_goes_on_on_another_number_of_devices(base, straight, tmp_path):
     """Resharded; what is drawn does not depend on devices, so only the sums' last bits may differ, and it says so."""
     run = tmp_path / "run"
