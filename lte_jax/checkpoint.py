@@ -118,16 +118,15 @@ def export_hf(source: str | Path, target: Path, dtype: str) -> None:
 
 def copy_model(source: Path, target: epath.Path) -> None:
     """Tokenizer and configs, not weights; on a disk there whole or not at all, in a bucket config.json last."""
-    with tempfile.TemporaryDirectory(dir=None if is_remote(target) else target.parent) as made:
+    with tempfile.TemporaryDirectory(prefix=".model-", dir=None if is_remote(target) else target.parent) as made:
         copy = Path(made) / MODEL
         open_tokenizer(source).save(copy)
-        names = ("generation_config.json", "config.json")
-        found = [source / name for name in names if (source / name).is_file()]
+        for name in ("config.json", "generation_config.json"):
+            if (source / name).is_file():
+                shutil.copyfile(source / name, copy / name)
         if is_remote(target):
-            copy_files(copy, target)
-        for path in found:
-            epath.Path(path).copy((target if is_remote(target) else epath.Path(copy)) / path.name, overwrite=True)
-        if not is_remote(target):
+            copy_files(copy, target, last="config.json")
+        else:
             copy.rename(target)
 
 

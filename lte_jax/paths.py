@@ -34,10 +34,10 @@ def write_whole(path: epath.Path, content: str | bytes) -> None:
         raise OSError(error.errno, error.strerror or str(error), str(path)) from error
 
 
-def copy_files(source: epath.Path | Path, target: epath.Path) -> None:
-    """Copies the files of a folder, not its folders."""
+def copy_files(source: epath.Path | Path, target: epath.Path, last: str = "") -> None:
+    """Copies the files of a folder, not its folders. `last`: name of a file that says that the others are there."""
     target.mkdir(parents=True, exist_ok=True)
-    for path in epath.Path(source).iterdir():
+    for path in sorted(epath.Path(source).iterdir(), key=lambda path: path.name == last):
         if path.is_file():
             path.copy(target / path.name, overwrite=True)
 

@@ -34,7 +34,9 @@ def test_a_file_is_replaced_whole(tmp_path, monkeypatch):
 def test_a_folders_files_are_copied_and_a_disks_folder_is_taken_as_it_is(tmp_path):
     source = tmp_path / "source"
     (source / "inner").mkdir(parents=True)
-    (source / "a").write_text("a")
-    copy_files(source, epath.Path(tmp_path) / "deep/target")
-    assert [p.name for p in (tmp_path / "deep/target").iterdir()] == ["a"]
+    for name in "bac":
+        (source / name).write_text(name)
+    copy_files(source, epath.Path(tmp_path) / "deep/target", last="a")
+    files = {p.name: p.stat().st_mtime_ns for p in (tmp_path / "deep/target").iterdir()}
+    assert set(files) == set("abc") and max(files.values()) == files["a"]
     assert on_disk(epath.Path(source)) == source
