@@ -36,6 +36,8 @@ def _of_equation(equation) -> Flops:
     name, params = equation.primitive.name, equation.params
     if name == "dot_general":
         return _of_product(equation)
+    if name == "ragged_dot_general":
+        return _of_ragged_product(equation)
     if name == "cond":
         return max((matrix_flops(branch) for branch in params["branches"]), key=sum)
     n = params["length"] if name == "scan" else params["mesh"].size if name == "shard_map" else 1
@@ -54,3 +56,13 @@ def _of_product(equation) -> Flops:
     shape = equation.invars[0].aval.shape
     n = 2.0 * math.prod(equation.outvars[0].aval.shape) * math.prod(shape[axis] for axis in contracted)
     return Flops(0.0, n) if len(batch) > 1 else Flops(n, 0.0)
+
+
+def _of_ragged_product(equation) -> Flops:
+    """Each row times the matrix of its group; rows of no group are counted too."""
+    numbers = equation.params["ragged_dot_dimension_numbers"]
+    (contracted, _), _ = numbers.dot_dimension_numbers
+    left, right = (value.aval.shape for value in equation.invars[:2])
+    groups = math.prod(right[axis] for axis in numbers.rhs_group_dimensions)
+    columns = math.prod(right) / groups / math.prod(left[axis] for axis in contracted)
+    return Flops(2.0 * math.prod(left) * columns, 0.0)

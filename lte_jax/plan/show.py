@@ -21,7 +21,9 @@ def lines(plan: dict) -> Iterator[str]:
         f"{target['n_devices']} devices, {target['n_processes']} processes; jax {target['jax']}"
     )
     yield from _setting(plan, target["limit"])
-    yield "Divides:  " + "; ".join(_division(name, **pair) for name, pair in plan["divides"].items())
+    yield ""
+    yield "What is split over how many:"
+    yield from (_division(name, **pair) for name, pair in plan["divides"].items())
     if plan["fits"]:
         yield "It fits."
         return
@@ -55,6 +57,7 @@ def _memory(memory: dict, limit: int) -> Iterator[str]:
     """A row for each phase, a column for each kind of array."""
     kinds = list(dict.fromkeys(kind for parts in memory["phases"].values() for kind in parts))
     kinds = [kind for kind in kinds if any(parts.get(kind) for parts in memory["phases"].values())]
+    kinds.sort(key=lambda kind: kind == "temporaries")
     unit, size = ("GiB", GIB) if memory["peak"] >= GIB else ("MiB", MIB)
     width = max(map(len, PHASES.values()))
     yield f"{f'{unit} of one device while':{width}}  " + "  ".join(f"{kind:>11}" for kind in [*kinds, "together"])
@@ -69,9 +72,10 @@ def _time(plan: dict) -> Iterator[str]:
     step, run = plan["step"], plan["run"]
     yield f"A step of {step['tokens']} sampled tokens, {plan['response_length']} a response, on each device:"
     sent = "; ".join(
-        f"{kind} {one['times']:.0f} x, {one['n_bytes'] / GIB:.1f} GiB" for kind, one in step["collectives"].items()
+        f"{kind} {one['times']:.0f} x, together {one['n_bytes'] / GIB:.1f} GiB"
+        for kind, one in step["collectives"].items()
     )
-    yield f"  {step['flops']:.3g} floating-point operations, {step['bytes'] / GIB:.0f} GiB read and written at least"
+    yield f"  {step['flops']:.3g} floating-point operations, {step['bytes'] / GIB:.1f} GiB read and written at least"
     yield f"  received from other devices: {sent or 'nothing'}"
     if run is None:
         return
@@ -85,7 +89,7 @@ def _time(plan: dict) -> Iterator[str]:
 
 
 def _division(name: str, size: int, over: int, left: int) -> str:
-    return f"{name} {size}/{over}{f' (left over: {left})' if left else ''}"
+    return f"  {name}: {size} over {over}{f', {left} left over: some devices have less to do' if left else ''}"
 
 
 def _axes(mesh: dict[str, int]) -> str:

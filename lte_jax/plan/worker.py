@@ -13,7 +13,7 @@ import jax
 from lte_jax.config import Config
 from lte_jax.device.attention import resolve
 from lte_jax.device.mesh import make_mesh
-from lte_jax.device.weights import Architecture
+from lte_jax.device.weights import Architecture, Experts, Yarn
 from lte_jax.plan import hlo, targets
 from lte_jax.plan.flops import matrix_flops
 from lte_jax.plan.programs import Programs, n_bytes, process_mesh
@@ -22,7 +22,7 @@ from lte_jax.plan.topology import devices
 
 def main() -> None:
     request = json.load(sys.stdin)
-    arch, target = Architecture(**request["arch"]), targets.parse(request["target"])
+    arch, target = architecture(request["arch"]), targets.parse(request["target"])
     described = devices(target)
     for values in request["configs"]:
         config = Config(**values)
@@ -38,6 +38,12 @@ def main() -> None:
         for name in request["programs"]:
             say(begun=name)
             say(program=name, **compiled(programs, name, target))
+
+
+def architecture(values: dict) -> Architecture:
+    """From the values of its fields, those of its parts as dicts."""
+    parts = {"experts": Experts, "yarn": Yarn}
+    return Architecture(**values | {name: part(**values[name]) for name, part in parts.items() if values[name]})
 
 
 def say(**values) -> None:

@@ -13,6 +13,7 @@ from lte_jax.device import sampler, update
 from lte_jax.hf_config import config_files
 from lte_jax.plan import targets
 from lte_jax.plan.programs import Programs, n_bytes
+from lte_jax.plan.show import lines
 
 SMALL = ["sample.response_budget=24", "engine.slots=8", "optim.microbatch_tokens=256", "mesh.tensor=2"]
 
@@ -41,6 +42,10 @@ def test_the_plan_of_a_tiny_model_on_two_cpu_devices(model):
     assert step["seconds"] is None and plan["run"] is None  # a CPU's peak is not in the table
     heads = plan["divides"]["key/value heads over tensor"]
     assert heads == {"size": 2, "over": 2, "left": 0}
+    text = "\n".join(lines(plan))
+    assert "It fits." in text and "  query heads over tensor: 4 over 2\n" in text and "Peak" in text
+    smaller = plan | {"fits": False, "nearest": plan | {"overrides": ["engine.slots=4"]}}
+    assert "The nearest setting found that fits: engine.slots=4" in "\n".join(lines(smaller))
 
 
 @pytest.mark.parametrize(

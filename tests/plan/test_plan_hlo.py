@@ -84,3 +84,13 @@ def test_products_over_rows_and_heads_count_as_attention():
     q = jnp.zeros((2, 4, 6, 8))
     found = matrix_flops(jax.make_jaxpr(lambda q: jnp.einsum("btnh,bsnh->bnts", q, q))(q))
     assert found == (0.0, 2 * 2 * 6 * 4 * 4 * 8)
+
+
+def test_ragged_products_of_experts_count_each_row_once():
+    rows, weights, sizes = jnp.zeros((7, 3)), jnp.zeros((4, 3, 5)), jnp.array([1, 2, 3, 1])
+
+    def product(weights):
+        return jax.lax.ragged_dot(rows, weights, sizes).sum()
+
+    assert matrix_flops(jax.make_jaxpr(product)(weights)).dense == 2 * 7 * 3 * 5
+    assert matrix_flops(jax.make_jaxpr(jax.grad(product))(weights)).dense == 2 * 2 * 7 * 3 * 5
