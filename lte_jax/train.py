@@ -1,7 +1,6 @@
 """The training loop. It reads like the method: sample, verify, retry, mix, then update on the plain prompt."""
 
 import math
-import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -33,14 +32,16 @@ from lte_jax.host.refill import fill
 from lte_jax.host.verify import Verifier
 from lte_jax.preempt import Preempted, Preemption
 from lte_jax.processes import all_groups, is_first, merged, own_share, wait_for_all
-from lte_jax.records import Group, Problem, Prompt, Status, Verdict
+from lte_jax.recorded import read_recorded, replaying
+from lte_jax.records import Group, Problem, Prompt
 from lte_jax.replay import write_batch
-from lte_jax.report.files import RunFiles, read_rollouts
+from lte_jax.report.files import RunFiles
 from lte_jax.report.live import Live
 from lte_jax.report.sinks import Sinks
 from lte_jax.rollout import Round
 from lte_jax.run_folder import RunFolder
 from lte_jax.session import Session, check_hints, open_problems, open_session, with_prompts
+from lte_jax.step_metrics import combine, phase_metrics
 
 
 class NonFiniteError(RuntimeError):
@@ -116,8 +117,8 @@ class _Trainer:
         step = host["step"]
         if step > self.config.steps:
             raise ConfigError(f"{self.folder.path} is at step {step} already, beyond steps = {self.config.steps}")
-        verdicts, lists = _recorded(self.folder.path, step)
-        self.judge = replace(self.session.judge, verify=_replaying(verdicts, self.session.judge.verify))
+        verdicts, lists = read_recorded(self.folder.path, step)
+        self.judge = replace(self.session.judge, verify=replaying(verdicts, self.session.judge.verify))
         self.strategy = make_strategy(self.config, self.session.prompts, self.session.verifier.same_answer, lists)
         wait_for_all("everyone has read what was recorded")
         self.files.cut(step)
@@ -196,7 +197,7 @@ class _Trainer:
         seconds, counts = merged(seconds, max), merged(counts, sum)
         if spans:
             self.files.write_timeline(step, spans)
-        times = _times(seconds, counts, time.perf_counter() - start, updates.get("update/trained_tokens", 0.0))
+        times = phase_metrics(seconds, counts, time.perf_counter() - start, updates.get("update/trained_tokens", 0.0))
         row = {"step": step, **group_metrics(groups, config, self.session.verifier.same_answer), **updates, **times}
         self.files.write_metrics(row)
         self.sinks.write(step + 1, row)
@@ -296,72 +297,7 @@ class _Trainer:
         self.files.start_interval(self.step)
 
 
-def _times(
-    seconds: dict[str, float], counts: dict[str, int], total_s: float, trained_tokens: float
-) -> dict[str, float]:
-    """Seconds and tokens/s by phase. Sampling is from the weight copy to the last harvest, as the device sees it;
-    verdicts and hints ride along with it."""
-    sample_s = sum(seconds.get(name, 0.0) for name in ("weights", "prefill", "decode", "device_wait"))
-    return {
-        **{f"time/{name}_s": round(value, 4) for name, value in seconds.items()},
-        "time/sample_s": round(sample_s, 4),
-        "time/step_s": round(total_s, 4),
-        "sample/prefill_tokens": counts["prefill_tokens"],
-        "sample/decode_steps": counts["decode_steps"],
-        "sample/slot_steps": counts["slot_steps"],
-        "sample/slot_use_frac": counts["tokens"] / counts["slot_steps"],
-        "sample/tail_frac": counts.get("tail_slot_steps", 0) / counts["slot_steps"],
-        "sample/cut_tokens": counts.get("cut_tokens", 0),
-        "sample/shadow_tokens": counts.get("shadow_tokens", 0),
-        "speed/sample_tokens_per_s": counts["tokens"] / sample_s,
-        "speed/update_tokens_per_s": trained_tokens / seconds["update"],
-    }
-
-
 def deal(groups: Sequence[Group], per_update: int, seed: int, step: int) -> list[list[Group]]:
     """Whole groups, in an order drawn from (seed, step), cut into updates before anything is filtered."""
     order = np.random.default_rng([seed, step, *b"deal"]).permutation(len(groups))
     return [[groups[i] for i in order[start : start + per_update]] for start in range(0, len(groups), per_update)]
-
-
-def combine(rows: Sequence[dict[str, float]]) -> dict[str, float]:
-    """One row for a step's updates: maxima, the sum of trained tokens, means of the rest, over those with the key."""
-    keys = dict.fromkeys(key for row in rows for key in row)
-    values = {key: [row[key] for row in rows if key in row] for key in keys}
-    how = {key: max if key.endswith(("_max", "max_abs")) else statistics.fmean for key in keys}
-    how["update/trained_tokens"] = sum
-    return {key: how[key](values[key]) for key in keys}
-
-
-def _recorded(run: Path, step: int) -> tuple[dict[tuple[str, str, bool], Verdict], dict]:
-    """(verdicts by problem id, response and truncated; lists of hints) that were written after the checkpoint: a
-    repeated step must not depend on the clock again, and a comparison may have timed out then or now."""
-    verdicts, lists = {}, {}
-    for group in read_rollouts(run, from_step=step):
-        for row in [*group["rollouts"], *(r for attempt in group["attempts"] for r in attempt["rollouts"])]:
-            verdict = Verdict(
-                row["correct"],
-                Status(row["status"]),
-                group["answer"],
-                row["extracted"],
-                row["rule"],
-                shaped=row["reward"],
-            )
-            verdicts[group["id"], row["response"], row["truncated"]] = verdict
-        for n_before, attempt in enumerate(group["attempts"]):
-            lists[group["step"], group["group"], n_before] = tuple(attempt["listed"])
-    return verdicts, lists
-
-
-def _replaying(recorded: dict, verify):
-    """A grader that answers from recorded verdicts where it can."""
-    if not recorded:
-        return verify
-
-    def grade(items):
-        known = [recorded.get((problem.id, response, truncated)) for problem, response, truncated in items]
-        unknown = [item for item, verdict in zip(items, known, strict=True) if verdict is None]
-        fresh = iter(verify(unknown) if unknown else [])
-        return [verdict or next(fresh) for verdict in known]
-
-    return grade

@@ -21,7 +21,8 @@ from commands import (
 )
 
 from lte_jax.report.files import read_metrics, read_rollouts
-from lte_jax.train import combine, deal
+from lte_jax.step_metrics import combine
+from lte_jax.train import deal
 
 
 @pytest.fixture(scope="module")

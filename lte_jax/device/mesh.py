@@ -107,8 +107,8 @@ def sampler_shardings(arch: Architecture, mesh: Mesh) -> dict:
 
 
 def lookup_sharding(mesh: Mesh) -> NamedSharding:
-    """[V, D] of the embedding while tokens are looked up, and of the head while logits are made: with D over fsdp, where
-    rows lie too, the partitioner would copy every activation whole."""
+    """[V, D] of the embedding while tokens are looked up, and of the head while logits are made: with D over fsdp,
+    where rows lie too, the partitioner would copy every activation whole."""
     return NamedSharding(mesh, PartitionSpec(MESH_AXIS["V"]))
 
 
