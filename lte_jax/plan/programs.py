@@ -169,5 +169,6 @@ def placed(tree, shardings):
 
 
 def n_bytes(tree) -> int:
-    """Bytes that the abstract arrays of a tree take on one device."""
-    return sum(int(np.prod(x.sharding.shard_shape(x.shape))) * x.dtype.itemsize for x in jax.tree.leaves(tree))
+    """Bytes that the abstract arrays of a tree take on one device; what lies in the host's memory takes none."""
+    beside = [x for x in jax.tree.leaves(tree) if x.sharding.memory_kind != "pinned_host"]
+    return sum(int(np.prod(x.sharding.shard_shape(x.shape))) * x.dtype.itemsize for x in beside)
