@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 import studyfiles as files
 from commands import QUICKSTART, lte
+from typer.testing import CliRunner
 
 from lte_jax import study, warmup
+from lte_jax.cli import app
 from lte_jax.config import ConfigError, load
 from lte_jax.jobs import Job, JobError, run_jobs
 from lte_jax.report.live import Live
@@ -128,7 +130,7 @@ def test_a_study_of_several_bases_is_one_of_each_and_then_of_all(tmp_path):
     summary = run_study(several, tmp_path, out)
     assert summary["paired"]["grpo"]["lte"]["end"]["pass_at_1"]["bases"].keys() == {"task3", "task5"}
     assert "base task5, 2 of 2" in said.getvalue() and "Its unit is the base" in (tmp_path / "table.md").read_text()
-    for name in ("summary.json", "differences.png", "task3/table.md", "task5/curves.png"):
+    for name in ("summary.json", "differences.png", "report.html", "task3/table.md", "task5/curves.png"):
         assert (tmp_path / name).stat().st_size > 100
 
 
@@ -183,6 +185,16 @@ def test_progress_names_what_is_on_and_how_far(tmp_path, monkeypatch):
     progress.finished("lte-0", 61.0)
     progress.show(["lte-1"])
     assert "lte-0 finished in 61 s Pass@1 0.250\n1 of 2 runs done  lte-1 0/4  left 0:0" in said.getvalue()
+
+
+def test_a_study_whose_run_fails_ends_with_code_1_and_its_last_lines(tmp_path, monkeypatch):
+    def fail(*_):
+        raise JobError("grpo-0 ended with exit code 1")
+
+    monkeypatch.setattr(study, "run_study", fail)
+    done = CliRunner().invoke(app, ["study", str(QUICKSTART), "--run", str(tmp_path)])
+    assert done.exit_code == 1 and done.stderr.splitlines()[0] == "error: grpo-0 ended with exit code 1"
+    assert done.stderr.count("error: ") == 1 and "continues from here" in done.stderr
 
 
 def is_gone(pid: int) -> bool:

@@ -6,7 +6,7 @@ value is the mean over its seeds; the interval over bases is Student's t.
 
 from collections.abc import Mapping
 
-from lte_jax.report.summary import difference_of
+from lte_jax.report.summary import FEWEST, difference_of
 from lte_jax.report.table import DIFFERENCE, difference_row, name_of, pipe_table
 
 WHERE = {"end": "at the end", "tokens": "at equal sampled tokens", "seconds": "at equal seconds"}
@@ -83,7 +83,7 @@ def _verdicts(found: Mapping) -> str:
 
 def _verdict(values: Mapping) -> str:
     if values["apart"] is None:
-        return "one base: nothing can be said of others."
+        return f"too few bases to say; wanted {FEWEST} or more."
     if not values["apart"]:
         return "not significant."
     return f"significant, {'better' if values['mean'] > 0 else 'worse'} by {abs(values['mean']):.3f}."

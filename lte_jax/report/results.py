@@ -81,9 +81,9 @@ def write_bases(config: Config, folder: Path, summaries: Mapping[str, Mapping], 
     (folder / "table.md").write_text(f"{table}\n{OVER_BASES}\n", encoding="utf-8")
     summary = {"claim": OVER_BASES, "config": config.model_dump(mode="json"), **found}
     (folder / "summary.json").write_text(json.dumps(summary, indent=1, ensure_ascii=False), encoding="utf-8")
-    files = ("summary.json", "differences.png", "table.md", *summaries)
+    write_report([folder / base for base in summaries], folder / "report.html")
+    files = ("summary.json", "differences.png", "report.html", "table.md", *summaries)
     where = "\n".join(f"  {folder / name}" for name in files)
-    where += f"\n  lte report {' '.join(str(folder / base) for base in summaries)}: all runs as one HTML file"
     for text in (table, OVER_BASES, where):
         say(f"\n{text.rstrip()}")
     return summary

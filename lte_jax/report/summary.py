@@ -12,6 +12,7 @@ from lte_jax.report.runs import COSTS, SECONDS_MEASURED, RunLog, evaluated_steps
 from lte_jax.report.scores import t_interval
 
 REFERENCES = ("grpo", "extra")  # arms that every other one is compared with, where the study has them
+FEWEST = 3  # seeds or bases for a verdict: two of them agree by chance, and their interval shrinks to a point
 EDGE_STEPS = 10  # training figures at the start and the end are means over so many steps, at most half of all
 
 Arms = Mapping[str, Sequence[RunLog]]
@@ -57,12 +58,12 @@ def spread(by_seed: Mapping[int, float]) -> dict | None:
 
 def difference_of(by_unit: Mapping[int | str, float]) -> dict | None:
     """A spread of paired differences with its t-interval over the units (seeds, or bases): `interval` is None for one
-    unit, and `apart` says whether the interval leaves out 0."""
+    unit, and `apart` says whether the interval leaves out 0; None below FEWEST units."""
     found = spread(by_unit)
     if found is None:
         return None
     interval = t_interval(list(by_unit.values()))
-    apart = None if interval is None else interval[0] > 0 or interval[1] < 0
+    apart = interval[0] > 0 or interval[1] < 0 if len(by_unit) >= FEWEST else None
     return {**found, "interval": interval, "apart": apart}
 
 

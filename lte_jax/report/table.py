@@ -126,7 +126,7 @@ def difference_row(name: str, values: Mapping | None) -> list[str]:
         return [name, *"----"]
     low_high = values["interval"]
     interval = "one value: none" if low_high is None else f"{low_high[0]:+.3f} to {low_high[1]:+.3f}"
-    apart = {None: "unknown", True: "yes", False: "no"}[values["apart"]]
+    apart = {None: "too few", True: "yes", False: "no"}[values["apart"]]
     every = " ".join(_short(value, "+") for value in values["by_seed"].values())
     return [name, f"{values['mean']:+.3f}", interval, apart, every]
 

@@ -143,6 +143,12 @@ def with_offset(summary: dict, offset: float) -> dict:
     return moved
 
 
+def test_two_that_agree_by_chance_are_no_finding():
+    assert difference_of({0: 0.009, 1: 0.009})["apart"] is None
+    assert difference_of({0: 0.3, 1: 0.31, 2: 0.29})["apart"] is True
+    assert difference_of({0: 0.3, 1: 0.31, 2: -0.29})["apart"] is False
+
+
 def test_the_base_is_the_unit_of_a_study_of_several(study, tmp_path):
     _, _, summary = study
     bases = {f"task{n}": with_offset(summary, offset) for n, offset in enumerate((0.0, -0.1, 0.1))}
@@ -155,14 +161,14 @@ def test_the_base_is_the_unit_of_a_study_of_several(study, tmp_path):
     assert of_extra["task0"] == pytest.approx(0.25)  # the mean of two seeds, .4 and .1
     text = bases_table(found)
     assert "| lte - grpo, bases   | +0.300 | +0.052 to +0.548 |          yes | +.30 +.20 +.40 |" in text
-    assert "|   task1, seeds      | +0.200 | +0.200 to +0.200 |          yes |      +.20 +.20 |" in text
+    assert "|   task1, seeds      | +0.200 | +0.200 to +0.200 |      too few |      +.20 +.20 |" in text
     assert "- lte against grpo at the end: significant, better by 0.300." in text
     assert "- lte against grpo at equal sampled tokens: not significant." in text
     assert "9 intervals at 95%" in text and max(map(len, text.splitlines())) <= 100
     plot_differences(tmp_path / "differences.png", "a title", found["paired"])
     assert (tmp_path / "differences.png").read_bytes().startswith(b"\x89PNG")
     one = bases_table(over_bases({"task0": summary}))
-    assert "one base: nothing can be said of others" in one and "one value: none" in one
+    assert "too few bases to say; wanted 3 or more" in one and "one value: none" in one
 
 
 def test_a_study_without_the_reference_arms_has_no_pairs(tmp_path):
@@ -206,8 +212,8 @@ def test_tables_fit_and_print_one_of_pass_at_n_and_none_pass(study):
     assert "| lte   |  0.200 |  0.550 |  0.800 |" in text
     assert "0.800 (.70-.90)" in text
     at_the_end, at_tokens, _ = (part for part in text.split("###") if "paired differences" in part)
-    assert "| lte - grpo   | +0.300 | +0.300 to +0.300 |          yes | +.30 +.30 |" in at_the_end
-    assert "| lte - grpo   | +0.050 | -0.585 to +0.685 |           no | +.00 +.10 |" in at_tokens
+    assert "| lte - grpo   | +0.300 | +0.300 to +0.300 |      too few | +.30 +.30 |" in at_the_end
+    assert "| lte - grpo   | +0.050 | -0.585 to +0.685 |      too few | +.00 +.10 |" in at_tokens
     ends = next(part for part in text.split("###") if "after 4 steps" in part)
     assert "Pass@4" in ends and "none-pass" not in ends
 
