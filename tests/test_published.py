@@ -10,6 +10,7 @@ from published import MODELS
 from lte_jax import convert
 from lte_jax.device import mesh, weights
 from lte_jax.hf_config import read_config
+from lte_jax.plan.shapes import SHAPES
 
 
 def architecture(folder, name):
@@ -45,3 +46,12 @@ def test_the_table_holds_exactly_the_tensors_of_transformers(tmp_path, name):
             theirs |= {f"{prefix}{expert}.{part}_proj.weight": (width // 2, d_model) for part in ("gate", "up")}
             theirs[f"{prefix}{expert}.down_proj.weight"] = (d_model, width // 2)
     assert ours == theirs
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if name.lower() in SHAPES])
+def test_a_plan_knows_the_published_shapes(tmp_path, name):
+    assert SHAPES[name.lower()] == architecture(tmp_path, name)
+
+
+def test_every_shape_of_a_plan_is_a_published_one():
+    assert SHAPES.keys() <= {name.lower() for name in MODELS}
