@@ -24,11 +24,14 @@ from lte_jax.config import LossConfig, ModelConfig, OptimConfig
 from lte_jax.device import mesh as meshes
 from lte_jax.device import sampler, update
 from lte_jax.device.arrays import Starts, Tally
-from lte_jax.device.weights import Architecture
+from lte_jax.device.weights import Architecture, Experts
 
 # Layers of Qwen3-0.6B: two, since compiling takes its time; eight to decode, so that the cache is what is large.
 ARCH = Architecture(151936, 1024, 3072, 2, 16, 8, 128, 1e6, 1e-6, True)
 DECODED = replace(ARCH, n_layers=8)
+EXPERTS = replace(  # two layers of Qwen3-30B-A3B
+    ARCH, d_model=2048, d_ff=768, n_heads=32, n_kv_heads=4, tied=False, experts=Experts(128, 8, True)
+)
 SLOTS, COLUMNS, PROMPTS, PROMPT = 64, 8192, 8, 1024  # the paper's budgets, or nearly
 ROWS, LENGTH = 16, 1024
 COLLECTIVES = ("all-gather", "all-reduce", "reduce-scatter", "all-to-all", "collective-permute")
@@ -97,6 +100,9 @@ def programs(mesh: Mesh):
     decoder, copy, state = sampling(DECODED)
     chunk = (copy, state, array((2,), np.int32), i32, i32, f32, f32, i32)
     yield "decode_chunk", lambda: sampler.decode_chunk.trace(*chunk, 32, decoder)
+    sparse, copy, state = sampling(EXPERTS)
+    sparse_chunk = (copy, state, *chunk[2:])
+    yield "decode_experts", lambda: sampler.decode_chunk.trace(*sparse_chunk, 32, sparse)
 
     spec = update.UpdateSpec(ARCH, ModelConfig(), LossConfig(), OptimConfig(), 10, mesh)
     batch = update.abstract_microbatch(ROWS, LENGTH, spec)
