@@ -48,7 +48,7 @@ def changes(config: Config, measured: Measured, limit: float, least_slots: int) 
     """Single changes that may help the first phase that is too large, nearest first."""
     total = totals(measured)
     phase = next(name for name in ("sample", "copy", "update", "apply") if total[name] > limit)
-    tensor = changed(config, "mesh", tensor=config.mesh.tensor * 2)
+    tensor = changed(config, "mesh", tensor=config.mesh.tensor * 2, fsdp=-1)
     if phase in ("sample", "copy"):
         slots = _slots_that_fit(measured, limit)
         if slots >= least_slots:
@@ -88,11 +88,13 @@ def overrides(before: Config, after: Config) -> list[str]:
 
 
 def _slots_that_fit(measured: Measured, limit: float) -> int:
-    """The most slots, a multiple of the shards, fewer than now, at which sampling should fit; 0: none."""
+    """The most slots, a multiple of the shards, fewer than now, at which sampling should fit; 0: none. Temporaries are
+    taken to grow with the slots: where a TPU pads the cache to whole tiles, that is among them."""
     shards, slots = measured.shards("own"), measured.sizes["slots"]
-    fixed = totals(measured)["sample"] - measured.arrays["cache"]
-    per_shard_row = measured.arrays["cache"] / (slots // shards)
-    rows = int((limit - fixed) // per_shard_row)
+    parts = phases(measured)["sample"]
+    growing = parts["cache"] + parts["temporaries"]
+    fixed = sum(parts.values()) - growing
+    rows = int((limit - fixed) // (growing / (slots // shards)))
     return max(0, min(rows, slots // shards - 1)) * shards
 
 
