@@ -53,8 +53,8 @@ class RunFolder:
             if is_first():
                 write_whole(self.path / "data.json", json.dumps({"sha256": data_hash}))
                 write_whole(self.path / "config.yaml", dump(config))
-                for step in _set_aside_incomplete(self.path):
-                    warn(f"{step}: a checkpoint that is not whole was set aside")
+                for said in _set_aside_incomplete(self.path):
+                    warn(said)
             wait_for_all("checkpoints may be opened")
             self.manager = open_manager(self.path, self._config.keep)
             on_error.pop_all()
@@ -171,19 +171,18 @@ def _refuse_changes(run: epath.Path, config: Config, data_hash: str) -> None:
             )
 
 
-def _set_aside_incomplete(run: epath.Path) -> list[epath.Path]:
+def _set_aside_incomplete(run: epath.Path) -> Iterator[str]:
     """Renames checkpoints that lack an item (a full disk, a broken copy), so that the newest whole one is found; in a
-    bucket, where nothing can be renamed, removes those that were not written to the end."""
-    aside, folder = [], run / CHECKPOINTS
+    bucket, where nothing can be renamed, removes those that were not written to the end. Says so for each."""
+    folder = run / CHECKPOINTS
     for path in [path for path in folder.iterdir() if path.name.isdigit()] if folder.is_dir() else []:
         if is_remote(path) and not (path / COMMITTED).exists():
             path.rmtree()
+            yield f"{path}: a checkpoint that was not written to the end was removed"
         elif not is_remote(path) and not all((path / item).is_dir() for item in ITEMS):
-            path.rename(path.with_name(f"{path.name}.incomplete"))
-        else:
-            continue
-        aside.append(path)
-    return aside
+            aside = path.with_name(f"{path.name}.incomplete")
+            path.rename(aside)
+            yield f"{aside}: a checkpoint that is not whole was set aside"
 
 
 def _in_short(error: BaseException) -> str:
