@@ -83,7 +83,7 @@ def total(transfers: list[dict]) -> int:
 def test_the_decode_chunk_works_in_place(found):
     decode = found.programs["decode"]
     assert decode["aliased"] >= found.arrays["cache"]
-    # one layer's keys copied would be a sixth; allowed are logits, and attention weights in the layout of their products
+    # one layer's keys copied would be a sixth; allowed are logits, and attention weights in another layout
     assert decode["temporaries"] < 0.1 * found.arrays["cache"]
     assert decode["cache_copies"] == 0
 
