@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Callable
-from pathlib import Path
+
+from etils import epath
 
 from lte_jax.config import ConfigError, ModelConfig
 
@@ -21,15 +22,15 @@ _ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
-def model_path(model: ModelConfig, weights: bool = True, say: Callable[[str], None] = print) -> Path:
-    """Where the starting model lies on this machine; a Hub id is fetched at `model.revision`, unless it is here.
+def model_path(model: ModelConfig, weights: bool = True, say: Callable[[str], None] = print) -> epath.Path:
+    """Where the starting model lies, on this machine or in a bucket; a Hub id is fetched at `model.revision`, unless it is here.
 
     `weights` False: configs and tokenizer are enough. Raises ConfigError for an id without a commit, naming the newest
     one where the Hub can be asked, and where it cannot be fetched.
     """
     if not model.path:
         raise ConfigError("model.path is empty: wanted a Hugging Face folder, a run folder or a Hub id")
-    path = Path(model.path)
+    path = epath.Path(model.path)
     if path.exists() or not _ID.fullmatch(model.path):
         if model.revision:
             raise ConfigError(f"model.revision is set, but model.path = {model.path} is a folder: leave it out")
@@ -43,7 +44,7 @@ def model_path(model: ModelConfig, weights: bool = True, say: Callable[[str], No
     return _fetched(model, [*TEXTS, *(WEIGHTS if weights else ())])
 
 
-def _fetched(model: ModelConfig, patterns: list[str]) -> Path:
+def _fetched(model: ModelConfig, patterns: list[str]) -> epath.Path:
     """In huggingface_hub's own cache; asks the network only for what is missing there."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
@@ -52,7 +53,7 @@ def _fetched(model: ModelConfig, patterns: list[str]) -> Path:
         folder = snapshot_download(model.path, revision=model.revision, allow_patterns=patterns)
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise ConfigError(f"{model.path} at {model.revision}: cannot be fetched: {_first_line(error)}") from None
-    return Path(folder)
+    return epath.Path(folder)
 
 
 def _newest(name: str) -> str:

@@ -53,6 +53,15 @@ def same(run: Path, other: Path) -> bool:
     )
 
 
+def without_logp(record):
+    """The record without the sums of log-probabilities, whose last digit may depend on the order of a sum."""
+    if isinstance(record, list):
+        return [without_logp(each) for each in record]
+    if isinstance(record, dict):
+        return {key: without_logp(value) for key, value in record.items() if key != "logp_sum"}
+    return record
+
+
 @pytest.mark.parametrize("phase", ["sampling", "update"])
 def test_sigterm_abandons_the_step_saves_the_one_before_and_the_same_command_continues(base, straight, tmp_path, phase):
     run = tmp_path / "run"
@@ -180,6 +189,6 @@ def test_a_run_goes_on_on_another_number_of_devices(base, straight, tmp_path):
     assert "step 2 was saved on mesh {'data': 1, 'fsdp': 1, 'tensor': 1}" in said
     assert "random draws do not depend on it" in said
     groups, others = ([g for g in read_rollouts(r) if g["step"] == 2] for r in (run, straight))
-    assert groups == others  # the very responses
+    assert without_logp(groups) == without_logp(others)  # the very responses
     for ours, theirs in zip(checkpoint_arrays(run), checkpoint_arrays(straight), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=0.05, atol=1e-4)
