@@ -23,7 +23,7 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 def model_path(model: ModelConfig, weights: bool = True, say: Callable[[str], None] = print) -> epath.Path:
-    """Where the starting model lies, on this machine or in a bucket; a Hub id is fetched at `model.revision`, unless it is here.
+    """Where the starting model lies; a Hub id is fetched to this machine at `model.revision`, unless it is here.
 
     `weights` False: configs and tokenizer are enough. Raises ConfigError for an id without a commit, naming the newest
     one where the Hub can be asked, and where it cannot be fetched.
