@@ -203,8 +203,10 @@ class LossConfig(Section):
     )
     correction_max: float = setting(2.0, "largest weight of truncate (verl 2, TRL 3)", ge=1)
     correction_range: tuple[float, float] = setting((0.5, 5.0), "weights that reject leaves (IcePop)")
-    hinted_objective: Literal["shaped", "ratio", "clipped"] = setting(
-        "shaped", "hinted tokens: f(r) A with f(r) = r/(r + gamma); r A; or clipped like on-policy ones"
+    hinted_objective: Literal["shaped", "ratio", "clipped", "uncorrected"] = setting(
+        "shaped",
+        "hinted tokens: f(r) A with f(r) = r/(r + gamma); r A; clipped like on-policy ones; A log r, which corrects "
+        "nothing (a control)",
     )
     gamma: float = setting(0.1, "gamma of f(r) = r/(r + gamma)", gt=0)
     hinted_denominator: Literal["recorded", "one"] = setting(

@@ -75,7 +75,17 @@ def ratio_objective(log_ratio, advantage, config: LossConfig):
     return jnp.exp(log_ratio) * advantage
 
 
-HINTED_OBJECTIVES = {"shaped": shaped_objective, "ratio": ratio_objective, "clipped": clipped_surrogate}
+def uncorrected_objective(log_ratio, advantage, config: LossConfig):
+    """A log r': the gradient of A log pi, as if the response had been drawn under the plain prompt (a control)."""
+    return log_ratio * advantage
+
+
+HINTED_OBJECTIVES = {
+    "shaped": shaped_objective,
+    "ratio": ratio_objective,
+    "clipped": clipped_surrogate,
+    "uncorrected": uncorrected_objective,
+}
 
 # Weights for the mismatch between trainer and sampler; log_weight = trainer's old logp - sampler's sampled_logp
 

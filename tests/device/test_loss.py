@@ -49,7 +49,12 @@ def test_each_row_has_its_own_objective():
 
 @pytest.mark.parametrize(
     ("objective_name", "expected"),
-    [("shaped", [2 / 2.1 * 2, 0.5 / 0.6 * 2]), ("ratio", [4.0, 1.0]), ("clipped", [1.2 * 2, 0.5 * 2])],
+    [
+        ("shaped", [2 / 2.1 * 2, 0.5 / 0.6 * 2]),
+        ("ratio", [4.0, 1.0]),
+        ("clipped", [1.2 * 2, 0.5 * 2]),
+        ("uncorrected", [2 * np.log(2), 2 * np.log(0.5)]),
+    ],
 )
 def test_hinted_rows_follow_their_objective_and_only_clipped_clips(objective_name, expected):
     config = LossConfig(hinted_objective=objective_name)
