@@ -1,10 +1,10 @@
 """A run's folder, on a disk or in a bucket, locked while the run is there.
 
-The resume rule: it holds the resolved config, the data's hash and checkpoints that fall between steps. The same command
-continues from the newest one. Host state is step, cursor into the problems, strategy memory, entropy coefficient and
-counters; random keys and evaluation derive from (seed, step). What was written after the checkpoint is cut and made
-again, bit for bit on a CPU. A changed config or data file is refused, but for steps, logging, evaluation,
-checkpointing, the mesh and the verifier's limits.
+The resume rule: it holds the resolved config, the hashes of the files it reads and checkpoints that fall between steps.
+The same command continues from the newest one. Host state is step, cursor into the problems, strategy memory, entropy
+coefficient and counters; random keys and evaluation derive from (seed, step). What was written after the checkpoint is
+cut and made again, bit for bit on a CPU. A changed config, data or prompt file is refused, but for steps, logging,
+evaluation, checkpointing, the mesh and the verifier's limits.
 """
 
 import json
@@ -27,6 +27,7 @@ from lte_jax.processes import is_first, wait_for_all
 LIMITS = tuple(
     f"verify.{name}" for name in ("workers", "timeout_s", "memory_mb", "batch_timeout_s", "equality_timeout_s")
 )
+HASHES = "hashes.json"
 MAY_CHANGE = ("steps", "log", "eval", "checkpoint", "preempt", "mesh", "study", *LIMITS)
 
 
@@ -35,12 +36,13 @@ class SaveError(RuntimeError):
 
 
 class RunFolder:
-    """Raises ConfigError where another run holds the folder, or where it was started with other settings or data.
+    """Raises ConfigError where another run holds the folder, or where it was started with other settings or files.
 
-    Of the several processes of one run, the first locks it and writes what is not a checkpoint's.
+    `hashes`: {setting that names a file: SHA-256 of its content}. Of the several processes of one run, the first locks
+    it and writes what is not a checkpoint's.
     """
 
-    def __init__(self, path: str | Path, config: Config, data_hash: str, warn: Callable[[str], None]):
+    def __init__(self, path: str | Path, config: Config, hashes: dict[str, str], warn: Callable[[str], None]):
         self.path = open_path(path)
         self._config, self._warn = config.checkpoint, warn
         self._saving: int | None = None  # the step whose checkpoint is being written
@@ -49,9 +51,9 @@ class RunFolder:
             self._lock = lock(self.path, warn) if is_first() else None
             if self._lock:
                 on_error.callback(self._lock.release)
-            _refuse_changes(self.path, config, data_hash)
+            _refuse_changes(self.path, config, hashes)
             if is_first():
-                write_whole(self.path / "data.json", json.dumps({"sha256": data_hash}))
+                write_whole(self.path / HASHES, json.dumps(hashes))
                 write_whole(self.path / "config.yaml", dump(config))
                 for said in _set_aside_incomplete(self.path):
                     warn(said)
@@ -149,21 +151,23 @@ class RunFolder:
         return TrainState(**{**found["optimiser"], "params": found["params"]}), found["host"]
 
 
-def _refuse_changes(run: epath.Path, config: Config, data_hash: str) -> None:
+def _refuse_changes(run: epath.Path, config: Config, hashes: dict[str, str]) -> None:
     """Refuses other values than the run was started with, and names them."""
-    config_path, data_path = run / "config.yaml", run / "data.json"
+    config_path, hashes_path = run / "config.yaml", run / HASHES
     if (run / CHECKPOINTS).exists() and not config_path.is_file():
         raise ConfigError(f"{run}: holds checkpoints but no config.yaml, so it is no run; choose another folder")
     if config_path.is_file():
-        if not data_path.is_file():
-            raise ConfigError(f"{data_path} is missing: without it this run's data cannot be compared")
+        if not hashes_path.is_file():
+            raise ConfigError(f"{hashes_path} is missing: without it this run's files cannot be compared")
         before = yaml.safe_load(config_path.read_text(encoding="utf-8"))
         changed = sorted(_changes(before, yaml.safe_load(dump(config))))
         falling = config.optim.schedule != "constant" and before.get("steps") != config.steps
         if falling:
             changed.append(f"steps (optim.schedule={config.optim.schedule} depends on it)")
-        if json.loads(data_path.read_text())["sha256"] != data_hash:
-            changed.append("data.train (the file's content)")
+        hashes_before = json.loads(hashes_path.read_text())
+        changed += [
+            f"{name} (the file's content)" for name, found in hashes.items() if hashes_before.get(name) != found
+        ]
         if changed:
             raise ConfigError(
                 f"{run}: this run was started with other settings: {', '.join(changed)}. "

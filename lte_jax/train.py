@@ -66,9 +66,11 @@ def train(config: Config, run: str | Path, verifier: Verifier, live: Live) -> di
     benchmarks = open_benchmarks(session, live.say) if config.eval.every else []
     if config.eval.keep_best:
         check_measure(config.eval.keep_best, benchmarks, run)
+    files = {"data.train": config.data.train, "prompt.file": config.prompt.file}
+    hashes = {setting: file_hash(path) for setting, path in files.items() if path}
     with (
         Preemption(config.preempt.grace_s, live.warn) as preemption,
-        RunFolder(run, config, file_hash(config.data.train), live.warn) as folder,
+        RunFolder(run, config, hashes, live.warn) as folder,
     ):
         folder.keep_model(session.model.folder)
         wait_for_all("the run folder is ready")

@@ -20,7 +20,9 @@ from commands import (
     without_times,
 )
 
+from lte_jax.config import Config, ConfigError
 from lte_jax.report.files import read_metrics, read_rollouts
+from lte_jax.run_folder import RunFolder
 from lte_jax.step_metrics import combine
 from lte_jax.train import deal
 
@@ -139,24 +141,35 @@ def test_a_batch_that_no_problem_fills_is_a_clear_error(base, tmp_path):
     assert "only 0 of 16 groups have right and wrong members after sample.max_attempts = 2 rounds" in done.stderr
 
 
-def test_a_run_refuses_other_settings_other_data_and_a_second_process(base, tmp_path):
-    run = tmp_path / "run"
-    lte(*small_run(base, run, "steps=1"))
-    changed = lte(*small_run(base, run, "steps=1", "optim.lr=1e-3"), check=False)
-    assert changed.returncode == 2
-    assert "optim.lr (0.0004 -> 0.001)" in changed.stderr and "Traceback" not in changed.stderr
-    rows = Path(base[1].removeprefix("data.train=")).read_text().splitlines()
-    other = tmp_path / "train.jsonl"
-    other.write_text("\n".join(rows[:-1]))
-    data = lte(*small_run([base[0], f"data.train={other}"], run, "steps=1"), check=False)
-    assert data.returncode == 2 and "data.train" in data.stderr
+def test_a_run_refuses_other_settings_other_files_and_a_second_process(base, tmp_path):
+    run, data = tmp_path / "run", tmp_path / "train.jsonl"
+    rows = Path(base[1].removeprefix("data.train=")).read_text()
+    data.write_text(rows)
+    own = [base[0], f"data.train={data}"]
+    lte(*small_run(own, run, "steps=1"))
+
+    def refused(*overrides) -> str:
+        done = lte(*small_run(own, run, *overrides), check=False)
+        assert done.returncode == 2 and "Traceback" not in done.stderr
+        return done.stderr
+
+    assert "other settings: optim.lr (0.0004 -> 0.001). Give" in refused("steps=1", "optim.lr=1e-3")
+    data.write_text("".join(rows.splitlines(keepends=True)[1:]))
+    assert "other settings: data.train (the file's content). Give" in refused("steps=1")
+    data.write_text(rows)
     import fcntl
 
     with (run / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        second = lte(*small_run(base, run, "steps=2"), check=False)
-    assert second.returncode == 2 and "another process is running here" in second.stderr
-    assert "step 2/2" in lte(*small_run(base, run, "steps=2", "log.every=1")).stdout  # steps may grow
+        assert "another process is running here" in refused("steps=2")
+    assert "step 2/2" in lte(*small_run(own, run, "steps=2", "log.every=1")).stdout  # steps may grow
+
+
+def test_a_run_refuses_another_text_in_its_prompt_file(tmp_path):
+    with RunFolder(tmp_path, Config(), {"data.train": "1", "prompt.file": "2"}, print):
+        pass
+    with pytest.raises(ConfigError, match=r"other settings: prompt.file \(the file's content\)\. Give"):
+        RunFolder(tmp_path, Config(), {"data.train": "1", "prompt.file": "3"}, print)
 
 
 def test_a_custom_reward_trains_and_one_that_does_not_import_is_refused_before_anything_is_sampled(
