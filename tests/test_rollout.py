@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 import tiny
 
+from lte_jax import slots
 from lte_jax.config import EngineConfig, ModelConfig
+from lte_jax.device import sampler
 from lte_jax.device.mesh import own_mesh
 from lte_jax.host.stops import StopStrings
 from lte_jax.records import (
@@ -202,19 +204,26 @@ def test_free_verdicts_wait_for_no_slow_verifier():
     assert drawn(groups) == drawn(collect(engine(), Again()))
 
 
-def test_a_free_slot_waits_no_longer_than_one_chunk_for_a_waiting_request():
+def test_a_slot_that_is_found_free_is_refilled_before_another_chunk_is_launched(monkeypatch):
+    """With the number of launched chunks for a clock."""
+    n_launched, launch = 0, sampler.decode_chunk
+
+    def counted(*arguments):
+        nonlocal n_launched
+        n_launched += 1
+        return launch(*arguments)
+
+    monkeypatch.setattr(sampler, "decode_chunk", counted)
+    monkeypatch.setattr(slots, "time", SimpleNamespace(perf_counter=lambda: n_launched))
     made = traced(slots=4, shrink=False)
     list(made.generate([Request(p, (7, TRAIN, 0, n, 0, 0)) for n, (_, p) in enumerate(PROBLEMS * 4)], SAMPLING))
-    _, _, spans = made.meter.take()
-    chunks = [span for span in spans if span.name == "decode"]
-    rows = [span for span in spans if span.track.startswith("slot")]
-    last_start = max(row.start for row in rows)
+    rows = [span for span in made.meter.take()[2] if span.track.startswith("slot")]
+    n_refilled = 0
     for slot in {row.track for row in rows}:
         own = sorted((row for row in rows if row.track == slot), key=lambda row: row.start)
-        for before, after in zip(own, own[1:], strict=False):
-            if after.start < last_start:
-                between = [c for c in chunks if before.end < c.start and c.end < after.start]
-                assert len(between) <= 1
+        assert all(after.start == before.end for before, after in zip(own, own[1:], strict=False))
+        n_refilled += len(own) - 1
+    assert n_refilled >= len(PROBLEMS) * 4 - 4
 
 
 def test_an_error_of_the_verifier_surfaces():
