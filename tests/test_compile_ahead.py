@@ -4,6 +4,7 @@ from contextlib import contextmanager
 
 import jax
 import numpy as np
+import pytest
 import tiny
 from handmade import group, right, wrong
 
@@ -42,6 +43,7 @@ def compiled():
         jax.monitoring.unregister_event_duration_listener(listen)
 
 
+@pytest.mark.slow
 def test_sampling_and_updates_find_their_programs_compiled():
     spec = UpdateSpec(tiny.ARCH, CONFIG.model, CONFIG.loss, CONFIG.optim, 10, tiny.mesh())
     state = initial_state(spec, tiny.params())

@@ -27,6 +27,7 @@ def model(tmp_path_factory) -> str:
     return f"model.path={folder}"
 
 
+@pytest.mark.slow
 def test_the_plan_of_a_tiny_model_on_two_cpu_devices(model):
     plan = json.loads(lte("plan", QUICKSTART, model, *SMALL, "--target", "cpu:2", "--json").stdout)
     assert plan["fits"] and plan["nearest"] is None and not plan["refused"] and plan["warnings"] == []
