@@ -51,8 +51,11 @@ def test_gradients_equal_the_references(impl):
         np.testing.assert_allclose(ours, reference, atol=1e-5)
 
 
-@pytest.mark.parametrize(("impl", "dtype", "tolerance"), [("splash", "float32", 1e-4), ("cudnn", "bfloat16", 0.05)])
-@pytest.mark.parametrize("n_columns", [300, 1024], ids=["padded", "two blocks"])
+@pytest.mark.parametrize(
+    ("impl", "dtype", "tolerance"),
+    [("xla", "float32", 1e-4), ("splash", "float32", 1e-4), ("cudnn", "bfloat16", 0.05)],
+)
+@pytest.mark.parametrize("n_columns", [300, 1024], ids=["padded", "whole blocks"])
 def test_kernels_equal_the_reference_at_sizes_of_many_blocks(impl, dtype, tolerance, n_columns):
     if impl == "cudnn" and jax.default_backend() != "gpu":
         pytest.skip("cudnn needs a GPU: LTE_TEST_PLATFORM=cuda python -m pytest -n 0 tests/device/test_attention.py")
