@@ -11,6 +11,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from lte_jax.device import qwen3
 from lte_jax.device.attention import cached_attention, causal_attention, resolve
+from lte_jax.plan.flops import matrix_flops
 
 B, T, N, K, H = 3, 9, 4, 2, 6
 
@@ -49,6 +50,15 @@ def test_gradients_equal_the_references(impl):
 
     for ours, reference in zip(gradient(impl), gradient("reference"), strict=True):
         np.testing.assert_allclose(ours, reference, atol=1e-5)
+
+
+def test_blocks_of_queries_leave_out_what_causality_hides():
+    arrays = tuple(jnp.ones((1, 1024, n, 64)) for n in (4, 2, 2))
+    blocks, whole = (
+        matrix_flops(jax.make_jaxpr(partial(causal_attention, impl=impl))(*arrays)).attention
+        for impl in ("xla", "reference")
+    )
+    assert blocks == whole * (1 + 2 + 3 + 4) / 16
 
 
 @pytest.mark.parametrize(
