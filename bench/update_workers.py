@@ -147,7 +147,6 @@ class Peer:
             eos_token_id=1,
             pad_token_id=0,
             attn_implementation="sdpa",
-            use_cache=False,
         )
         self.model = transformers.Qwen3ForCausalLM(config).to(self.device)
 
@@ -166,7 +165,7 @@ class Peer:
 
         def run(asked: dict) -> dict:
             with torch.autocast(self.device, torch.bfloat16, enabled=in_bfloat16):
-                logits = self.model(tokens, logits_to_keep=n_columns - n_prompt + 1).logits[:, :-1]
+                logits = self.model(tokens, use_cache=False, logits_to_keep=n_columns - n_prompt + 1).logits[:, :-1]
             logp = torch.log_softmax(logits.float(), -1).gather(-1, tokens[:, n_prompt:, None])[..., 0]
             ratio = torch.exp(logp - old)
             loss = -torch.minimum(ratio * advantage, ratio.clamp(0.8, 1.2) * advantage).mean()
