@@ -66,20 +66,27 @@ def pack(groups: Sequence[Group], config, mesh: Mesh) -> Packed:
         if advantage != 0 or group.entropy_scale or keeps_all_rows(config)
     ]
     rows.sort(key=lambda row: row.length, reverse=True)
-    n_trained, microbatches, shards = len(rows), [], n_batch_shards(mesh)
-    while rows:
-        n_columns = round_up(rows[0].length, config.optim.length_bucket)
-        most = most_rows(n_columns, config, shards)
-        taken, rows = rows[: most * shards], rows[most * shards :]
-        n_rows = size_bucket(-(-len(taken) // shards), most)
-        micro = _microbatch(dealt(taken, shards, n_rows), n_columns)
+    shards, microbatches, start = n_batch_shards(mesh), [], 0
+    for n_rows, n_columns in split([row.length for row in rows], config, shards):
+        taken, start = rows[start : start + n_rows], start + n_rows
+        micro = _microbatch(dealt(taken, shards, n_rows // shards), n_columns)
         microbatches.append(place(micro, mesh))
-    return Packed(microbatches, int(n_tokens_B.sum()), n_trained)
+    return Packed(microbatches, int(n_tokens_B.sum()), len(rows))
 
 
-def most_rows(n_columns: int, config, shards: int) -> int:
-    """Rows for each batch shard that the token budget allows, one at least."""
-    return max(1, config.optim.microbatch_tokens // n_columns // shards)
+def split(lengths: Sequence[int], config, shards: int) -> list[tuple[int, int]]:
+    """(rows, columns) of the micro-batches for rows of falling lengths: each takes the next rows, the last may not fill
+    its own. As few padded tokens as the sizes allow; a further micro-batch is worth a quarter of the token budget."""
+    dear = config.optim.microbatch_tokens // 4
+    best: list[tuple[int, list[tuple[int, int]]]] = [(0, [])] * (len(lengths) + 1)  # of the rows from there on
+    for start in reversed(range(len(lengths))):
+        n_columns = round_up(lengths[start], config.optim.length_bucket)
+        choices = []
+        for size in reversed(size_buckets(config.optim.rows_per_shard(n_columns, shards))):
+            cost, rest = best[min(start + size * shards, len(lengths))]
+            choices.append((size * shards * n_columns + dear + cost, [(size * shards, n_columns), *rest]))
+        best[start] = min(choices, key=lambda choice: choice[0])
+    return best[0][1]
 
 
 def microbatch_sizes(config, mesh: Mesh) -> list[tuple[int, int]]:
@@ -87,7 +94,9 @@ def microbatch_sizes(config, mesh: Mesh) -> list[tuple[int, int]]:
     longest, shards = config.prompt.budget + config.sample.response_budget, n_batch_shards(mesh)
     bucket = config.optim.length_bucket
     columns = range(bucket, round_up(longest, bucket) + 1, bucket)
-    return [(shards * n, length) for length in columns for n in size_buckets(most_rows(length, config, shards))]
+    return [
+        (shards * n, length) for length in columns for n in size_buckets(config.optim.rows_per_shard(length, shards))
+    ]
 
 
 def place(micro: Microbatch, mesh: Mesh) -> Microbatch:

@@ -269,6 +269,10 @@ class OptimConfig(Section):
     length_bucket: int = setting(256, "rows are padded to a multiple of this, tokens", ge=1)
     max_nonfinite: int = setting(5, "non-finite updates in a row that stop the run", ge=1)
 
+    def rows_per_shard(self, n_columns: int, shards: int) -> int:
+        """The largest power of two of rows that the token budget allows each batch shard, one at least."""
+        return 1 << (max(1, self.microbatch_tokens // n_columns // shards).bit_length() - 1)
+
 
 class MeshConfig(Section):
     data: int = setting(1, "devices over which batches are split and weights are copied", ge=1)

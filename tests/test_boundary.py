@@ -7,14 +7,14 @@ import pytest
 import tiny
 from handmade import HINTED, PROMPT, group, right, rollout, wrong
 
-from lte_jax.boundary import pack, pad_rows, round_up, size_bucket, tally_metrics
+from lte_jax.boundary import pack, pad_rows, round_up, size_bucket, size_buckets, split, tally_metrics
 from lte_jax.config import build
 from lte_jax.device.arrays import Tally
 from lte_jax.records import Origin, Status
 
 
 def config(**sections):
-    values = {"optim": {"length_bucket": 4, "microbatch_tokens": 24}, "sample": {"response_budget": 10}}
+    values = {"optim": {"length_bucket": 4, "microbatch_tokens": 32}, "sample": {"response_budget": 10}}
     for name, settings in sections.items():
         values[name] = {**values.get(name, {}), **settings}
     return build(values)
@@ -22,6 +22,11 @@ def config(**sections):
 
 def packed(*groups, mesh=None, **sections):
     return pack(groups, config(**sections), mesh or tiny.mesh())
+
+
+def of_rows(batch, name) -> np.ndarray:
+    """An array of all rows that are trained, micro-batch after micro-batch."""
+    return np.concatenate([np.asarray(getattr(m, name))[np.any(m.loss_mask_BT, axis=1)] for m in batch.microbatches])
 
 
 STOP = 2
@@ -36,6 +41,8 @@ ALL_RIGHT = group(right(tokens=(21, STOP)), right(tokens=(22, 23, 24, 25, 26, ST
 
 def test_a_batch_by_hand():
     (micro,) = packed(MIXED).microbatches
+    assert not any(np.any(array[3:]) for array in micro)  # three rows take the size of four
+    micro = micro._replace(**{name: array[:3] for name, array in micro._asdict().items()})
     np.testing.assert_array_equal(  # longest first, eight columns for seven
         micro.tokens_BT,
         [
@@ -66,8 +73,8 @@ def test_a_batch_by_hand():
 
 def test_empty_rows_fill_up_to_the_next_of_three_sizes():
     five = group(*[wrong(tokens=(11, 12, STOP))] * 5, advantages=[0.5] * 5)
-    (micro,) = packed(five, optim={"microbatch_tokens": 8 * 24}).microbatches
-    assert micro.tokens_BT.shape == (6, 8)
+    (micro,) = packed(five, optim={"microbatch_tokens": 8 * 32}).microbatches
+    assert micro.tokens_BT.shape == (8, 8)
     assert not any(np.any(array[5:]) for array in micro) and all(np.any(array[4]) for array in micro[:4])
     assert [size_bucket(n, 24) for n in (1, 6, 7, 12, 13, 24, 99)] == [6, 6, 12, 12, 24, 24, 24]
     assert [size_bucket(n, most) for n, most in ((1, 1), (1, 3), (2, 3), (1, 0))] == [1, 1, 3, 0]
@@ -83,16 +90,15 @@ def test_z_counts_rows_without_variance_but_leaves_them_out():
     batch = packed(MIXED, ALL_RIGHT)
     assert (batch.n_tokens, batch.n_trained) == (9 + 8, 3)
     (micro,) = batch.microbatches
-    np.testing.assert_array_equal(micro.token_weight_B, np.float32([1 / 17, 1 / 17, 1 / 17]))
+    np.testing.assert_array_equal(micro.token_weight_B, np.float32([1 / 17, 1 / 17, 1 / 17, 0]))
     assert not np.isin([21, 22, 23], micro.tokens_BT).any()
 
 
 def test_with_an_entropy_bonus_rows_without_variance_stay_in():
-    batch = packed(MIXED, ALL_RIGHT, loss={"entropy_coef": 0.001}, optim={"microbatch_tokens": 60})
+    batch = packed(MIXED, ALL_RIGHT, loss={"entropy_coef": 0.001})
     assert (batch.n_tokens, batch.n_trained) == (17, 5)
-    (micro,) = batch.microbatches
-    assert int(np.sum(micro.loss_mask_BT)) == 17
-    np.testing.assert_array_equal(micro.advantage_B, np.float32([0, -0.6, -0.5, 1.1, 0]))
+    assert sum(int(np.sum(micro.loss_mask_BT)) for micro in batch.microbatches) == 17
+    np.testing.assert_array_equal(of_rows(batch, "advantage_B"), np.float32([0, -0.6, -0.5, 1.1, 0]))
 
 
 @pytest.mark.parametrize(
@@ -111,8 +117,8 @@ def test_with_a_kl_or_an_entropy_to_come_rows_without_variance_stay_in(sections)
 
 
 def test_rows_whose_advantage_comes_from_entropy_are_trained():
-    (micro,) = packed(MIXED, replace(ALL_RIGHT, entropy_scale=0.1), optim={"microbatch_tokens": 60}).microbatches
-    np.testing.assert_array_equal(micro.entropy_scale_B, np.float32([0.1, 0, 0, 0, 0.1]))
+    batch = packed(MIXED, replace(ALL_RIGHT, entropy_scale=0.1))
+    np.testing.assert_array_equal(of_rows(batch, "entropy_scale_B"), np.float32([0.1, 0, 0, 0, 0.1]))
 
 
 def test_what_was_drawn_after_top_p_stands_beside_the_behaviour_logp():
@@ -148,11 +154,29 @@ def test_rows_are_sorted_and_cut_into_buckets_under_the_token_budget():
     many = group(*(wrong(tokens=range(1, n + 1)) for n in lengths), advantages=[0.5] * len(lengths))
     batch = packed(many, optim={"length_bucket": 8, "microbatch_tokens": 64})
     shapes = [micro.tokens_BT.shape for micro in batch.microbatches]
-    assert shapes == [(1, 40), (2, 32), (4, 16), (2, 8)]  # the last one filled up
-    n_trained = [int(np.any(micro.loss_mask_BT, axis=1).sum()) for micro in batch.microbatches]
-    assert n_trained == [1, 2, 4, 1]
+    assert shapes == [(1, 40), (1, 32), (2, 16), (4, 8)]  # 136 places; a full budget each time would take 184
     total = sum(int(np.sum(micro.loss_mask_BT)) for micro in batch.microbatches)
     assert total == batch.n_tokens == sum(lengths)
+
+
+def test_no_split_pads_less_at_a_quarter_of_the_budget_for_a_further_micro_batch():
+    """Against all splits there are."""
+
+    def cheapest(lengths) -> int:
+        if not lengths:
+            return 0
+        n_columns = round_up(lengths[0], 4)
+        sizes = size_buckets(settings.optim.rows_per_shard(n_columns, 2))
+        return min(2 * size * n_columns + 16 + cheapest(lengths[2 * size :]) for size in sizes)
+
+    settings, rng = config(optim={"microbatch_tokens": 64}), np.random.default_rng(0)
+    for n_rows in (1, 2, 5, 9, 12):
+        lengths = sorted(rng.integers(1, 33, n_rows).tolist(), reverse=True)
+        found = split(lengths, settings, 2)
+        assert sum(rows * columns + 16 for rows, columns in found) == cheapest(lengths)
+        assert sum(rows for rows, _ in found) >= n_rows and all(
+            rows * columns <= 64 or rows == 2 for rows, columns in found
+        )
 
 
 @pytest.mark.parametrize("shape", [(2, 2, 2), (8, 1, 1)], ids=str)
@@ -171,7 +195,8 @@ def test_shards_have_as_many_rows_and_nearly_as_many_tokens():
     """Rows are sorted by length, so cutting them in order would give the first shard all the long ones."""
     lengths = np.random.default_rng(0).integers(1, 60, 45)
     many = group(*(wrong(tokens=range(1, n + 1)) for n in lengths), advantages=[0.5] * len(lengths))
-    (micro,) = packed(many, mesh=tiny.mesh(2, 2, 2), optim={"microbatch_tokens": 4096}).microbatches
+    one_length = {"microbatch_tokens": 4096, "length_bucket": 64}
+    (micro,) = packed(many, mesh=tiny.mesh(2, 2, 2), optim=one_length).microbatches
     hands = np.split(np.asarray(micro.loss_mask_BT), 4)
     n_tokens, n_rows = [hand.sum() for hand in hands], [hand.any(axis=1).sum() for hand in hands]
     assert sum(n_tokens) == sum(lengths) and max(n_rows) - min(n_rows) <= 1
@@ -180,13 +205,13 @@ def test_shards_have_as_many_rows_and_nearly_as_many_tokens():
 
 
 def test_hinted_parts_are_weighed_apart_where_asked():
-    (micro,) = packed(MIXED, loss={"normaliser": "token_mean_by_part"}).microbatches
-    np.testing.assert_array_equal(micro.token_weight_B, np.float32([1 / 7, 1 / 7, 1 / 2]))
+    batch = packed(MIXED, loss={"normaliser": "token_mean_by_part"})
+    np.testing.assert_array_equal(of_rows(batch, "token_weight_B"), np.float32([1 / 7, 1 / 7, 1 / 2]))
 
 
 def test_the_constant_normaliser_uses_the_response_budget_and_every_decided_row():
-    (micro,) = packed(MIXED, ALL_RIGHT, loss={"normaliser": "constant"}).microbatches
-    np.testing.assert_array_equal(micro.token_weight_B, np.float32([1 / 50, 1 / 50, 1 / 50]))
+    batch = packed(MIXED, ALL_RIGHT, loss={"normaliser": "constant"})
+    np.testing.assert_array_equal(of_rows(batch, "token_weight_B"), np.float32([1 / 50, 1 / 50, 1 / 50]))
 
 
 def test_an_ungraded_rollout_needs_no_advantage():

@@ -51,7 +51,7 @@ def runs(config: Config, measured: Measured, target: Target, length: int) -> dic
     n_rollouts = n_problems * config.sample.group_size
     bucket = config.optim.length_bucket
     columns = bucket * -(-(config.prompt.budget + length) // bucket)
-    rows = shards * max(1, config.optim.microbatch_tokens // columns // shards)
+    rows = shards * config.optim.rows_per_shard(columns, shards)
     n_updates = config.problems_per_step // config.optim.problems_per_update
     n_micro = n_updates * -(-config.optim.problems_per_update * config.sample.group_size // rows)
     share = rows * columns / (sizes["rows"] * sizes["row_columns"])  # of the compiled micro-batch

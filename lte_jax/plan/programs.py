@@ -40,7 +40,7 @@ class Sizes:
             columns=round_up(longest + budget, bucket),
             prompts=round_up(config.engine.prefill_rows, own_shards),
             prompt_columns=round_up(longest, bucket),
-            rows=shards * max(1, config.optim.microbatch_tokens // row_columns // shards),
+            rows=shards * config.optim.rows_per_shard(row_columns, shards),
             row_columns=row_columns,
         )
 

@@ -21,7 +21,7 @@ def sizes_of(config, kv_heads: int = 4) -> Measured | None:
     shards = 8 // tensor
     mesh = {"data": 1, "fsdp": shards, "tensor": tensor}
     slots = shards * max(1, config.engine.slots // shards)
-    rows = shards * max(1, config.optim.microbatch_tokens // COLUMNS // shards)
+    rows = shards * config.optim.rows_per_shard(COLUMNS, shards)
     arrays = {
         "weights": WEIGHTS,
         "optimiser": 2 * WEIGHTS,
