@@ -4,6 +4,7 @@ A worker prepares its work once, then does it for every line on standard input a
 """
 
 import logging
+import math
 import os
 import tempfile
 from types import SimpleNamespace
@@ -13,6 +14,7 @@ from workers import CAP, MEAN, SHAPES, serve
 from lte_jax.records import Problem, Prompt, Sampling, Status, Verdict
 
 N_GROUPS, GROUP, PROMPT, RESPONSE = 4, 8, 64, 128  # of a whole GRPO step
+EOS = 1  # of the peer
 
 
 class Ours:
@@ -29,9 +31,15 @@ class Ours:
 
         self.options, big = options, options.shape not in ("tiny", "T")
         model = {"compute_dtype": options.dtype, "scan_layers": big, "remat": options.remat}
-        optim = {"lr": 1e-4, "weight_decay": 0.0, "problems_per_update": N_GROUPS, "length_bucket": 64}
+        optim = {"lr": 1e-4, "weight_decay": 0.0, "problems_per_update": N_GROUPS}
         self.config = build(
-            {"model": model, "optim": optim, "problems_per_step": N_GROUPS, "sample": {"group_size": GROUP}}
+            {
+                "model": model,
+                "optim": {**optim, "length_bucket": 64, "microbatch_tokens": 4096},
+                "problems_per_step": N_GROUPS,
+                "prompt": {"budget": PROMPT},
+                "sample": {"group_size": GROUP, "response_budget": CAP},
+            }
         )
         self.arch = Architecture(*SHAPES[options.shape], 1e6, 1e-6, True)
         self.mesh = make_mesh(self.config.mesh)
@@ -84,6 +92,7 @@ class Ours:
         import numpy as np
 
         from lte_jax.boundary import pack
+        from lte_jax.compile_ahead import compile_programs, sampling_programs, update_programs
         from lte_jax.config import EngineConfig
         from lte_jax.device.update import update
         from lte_jax.host.advantage import with_advantages
@@ -97,6 +106,9 @@ class Ours:
         prompts = [Prompt("", tuple(rng.integers(0, self.arch.vocab_size, PROMPT).tolist())) for _ in range(N_GROUPS)]
         problems = {n: (Problem(str(n), "", ""), prompt) for n, prompt in enumerate(prompts)}
         judge = Judge(lambda ids: " ".join(map(str, ids)), odd_share)
+        engine.load(self.state.params)
+        programs = [*sampling_programs(engine, sampling), *update_programs(self.config, self.state, self.spec)]
+        compile_programs(programs, lambda line: None)
 
         def run(asked: dict) -> dict:
             engine.load(self.state.params)
@@ -144,7 +156,7 @@ class Peer:
             tie_word_embeddings=True,
             max_position_embeddings=40960,
             bos_token_id=None,
-            eos_token_id=1,
+            eos_token_id=EOS,
             pad_token_id=0,
             attn_implementation="sdpa",
         )
@@ -183,7 +195,9 @@ class Peer:
         return self.grpo({"min_new_tokens": RESPONSE}, RESPONSE)
 
     def ragged(self):
-        return self.grpo({"eos_token_id": list(range(self.vocab_size // MEAN))}, CAP)
+        """Random weights draw the one stop id that TRL knows of once in `vocab_size` tokens: made likelier."""
+        likelier = math.log((self.vocab_size - 1) / (MEAN - 1))
+        return self.grpo({"sequence_bias": [[[EOS], likelier]]}, CAP)
 
     def grpo(self, generation: dict, budget: int):
         """TRL runs by itself: a thread's step ends where the next line lets it go on."""
