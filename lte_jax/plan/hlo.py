@@ -53,7 +53,10 @@ def collectives(text: str) -> list[Collective]:
 
 
 def _collective(computation: str, shape: str, kind: str, started: bool, rest: str, times: int) -> Collective:
-    arrays = [math.prod(dims) * N_BYTES[dtype] for dtype, dims in arrays_in(shape) if dtype in N_BYTES]
+    named = [(dtype, dims) for dtype, dims in arrays_in(shape) if dtype in N_BYTES]
+    if started:  # a permute's start names two counters as well
+        named = [(dtype, dims) for dtype, dims in named if dims or dtype != "u32"]
+    arrays = [math.prod(dims) * N_BYTES[dtype] for dtype, dims in named]
     source = re.search(r'op_name="([^"]*)"', rest)
     group = 2 if kind == "collective-permute" else _group_size(rest)
     operands, results = arrays, arrays

@@ -47,6 +47,16 @@ def test_transfers_count_as_often_as_their_loop_turns_and_as_many_bytes_as_a_dev
     }
 
 
+def test_a_permute_that_is_begun_apart_moves_its_array_and_not_its_counters():
+    begun = "(f32[8]{0}, f32[8]{0}, u32[]{:S(2)}, u32[]{:S(2)}) collective-permute-start(%z)"
+    (moved,) = [
+        one
+        for one in hlo.collectives(LOOP.replace("f32[8]{0} collective-permute(%z)", begun))
+        if one.kind == "collective-permute"
+    ]
+    assert moved.n_bytes == 8 * 4
+
+
 @pytest.mark.parametrize("known", ['"known_trip_count":{"n":"7"}', "known_trip_count={n=7}"])
 def test_the_compilers_own_count_of_turns_comes_first(known):
     text = LOOP.replace("body=%body\n", f"body=%body, backend_config={{{known}}}\n")
