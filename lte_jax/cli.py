@@ -146,8 +146,14 @@ def eval(
     suite: Annotated[Path | None, typer.Option(help="YAML file of benchmarks and sampling")] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file for prompts and sampling")] = None,
     output: Annotated[
-        Path | None, typer.Option(help="folder for samples, problems and summary; a stopped command continues it")
+        Path | None,
+        typer.Option(
+            help="folder for samples, problems and summary; a stopped command continues it; of several processes, one "
+            "that all see",
+            callback=_local,
+        ),
     ] = None,
+    distributed: Annotated[bool, typer.Option(help="as in `lte train`: each process draws its share")] = False,
     paper: Annotated[str, typer.Option(help="4b or 8b: the paper's rows for that model beside ours")] = "",
     as_json: Json = False,
 ):
@@ -165,14 +171,21 @@ def eval(
         from lte_jax.report.scorecard import scorecard, write_scorecard
 
         scorecard(model, {}, paper)  # refuses an unknown table before anything is sampled
-        resolved = _for_model(model, config, overrides, asked)
+        resolved, source = _for_model(model, config, overrides, asked)
         _keep_programs(Path.home() / ".cache/lte_jax")
         with _verifier(resolved) as verifier:
+            from lte_jax.evaluate import evaluate_model
+            from lte_jax.processes import is_first, join
             from lte_jax.report.live import Live
 
-            live = Live(file=sys.stderr)
-            metrics, rows = _evaluated(resolved, verifier, live, output)
+            if distributed:
+                join()
+            live = Live(file=sys.stderr, quiet=not is_first())
+            live.say(f"settings: {source}")
+            metrics, rows = evaluate_model(resolved, verifier, live, output)
             live.close()
+            if not is_first():
+                return
         if output:
             write_scorecard(output, model, metrics, rows, scorecard(model, metrics, paper))
         print(json.dumps({"model": model, "benchmarks": metrics}) if as_json else scorecard(model, metrics, paper))
@@ -209,7 +222,8 @@ def generate(
             raise ValueError("wanted exactly one of --prompt TEXT and --file FILE")
         if output and not file:
             raise ValueError("--output goes with --file: the response to one --prompt is printed")
-        resolved = _for_model(model, config, overrides, {})
+        resolved, source = _for_model(model, config, overrides, {})
+        _to_stderr(f"settings: {source}")
         _keep_programs(Path.home() / ".cache/lte_jax")
         with _verifier(resolved) as verifier:
             from lte_jax.generate import SAMPLE_KEY, sample_settings
@@ -395,29 +409,9 @@ def _keep_programs(folder: Path | str) -> None:
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", place)
 
 
-def _evaluated(config, verifier, live, output: Path | None) -> tuple[dict, list[dict]]:
-    """(metrics by benchmark, one row per problem) of the model that the config names."""
-    from lte_jax.evaluate import SAMPLE_KEY, evaluate, open_benchmarks, sample_settings
-    from lte_jax.report.resumable import Resumable
-    from lte_jax.session import open_session
-
-    session = open_session(config, verifier, live.say)
-    opened = open_benchmarks(session, live.say)
-    session.engine.load(session.model.load())
-
-    def progress(n_done: int, n_total: int) -> None:
-        live.status(f"{n_done} of {n_total} responses")
-
-    if output is None:
-        return evaluate(session, opened, progress)
-    with Resumable(output / "samples.jsonl", sample_settings(session, opened), SAMPLE_KEY) as store:
-        live.say(f"{output}: {len(store.done)} responses are there")
-        return evaluate(session, opened, progress, store=store)
-
-
 def _for_model(model: str, config: Path | None, overrides, evaluation: dict):
-    """The config of an evaluation: a file's, else that of the run which the model is or is a checkpoint of, else the
-    defaults."""
+    """(the config, where it is from): a file's, else that of the run which the model is or is a checkpoint of, else the
+    defaults, each with the evaluation's own settings and the overrides."""
     from lte_jax import config as settings
     from lte_jax.paths import open_path
 
@@ -426,12 +420,11 @@ def _for_model(model: str, config: Path | None, overrides, evaluation: dict):
     own = run / "config.yaml"
     source = config or (own if own.is_file() else None)
     base = settings.load(source) if source else settings.Config()
-    _to_stderr(f"settings: {source or 'the defaults'}")
     values = base.model_dump()
     if values["model"]["path"] != model:
         values["model"] |= {"path": model, "revision": ""}  # the revision is the starting model's
     values["eval"] |= evaluation
-    return settings.build(values, overrides or [], where=str(config or "command line"))
+    return settings.build(values, overrides or [], where=str(config or "command line")), source or "the defaults"
 
 
 def _to_stderr(text: str) -> None:

@@ -10,13 +10,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
 
+import jax
+
 from lte_jax.config import BenchmarkConfig, Config, ConfigError
 from lte_jax.host.problems import file_hash
+from lte_jax.host.verify import Verifier
 from lte_jax.processes import all_values, own_share
 from lte_jax.records import Problem, Prompt, Request, Sampling
+from lte_jax.report.live import Live
+from lte_jax.report.resumable import Resumable
 from lte_jax.report.scores import majority_vote, summary
 from lte_jax.rollout import EVALUATE
-from lte_jax.session import Session, open_problems, with_prompts
+from lte_jax.session import Session, open_problems, open_session, with_prompts
 
 SAMPLE_KEY = ("benchmark", "id", "index")  # what tells the stored samples of an evaluation apart
 
@@ -75,6 +80,26 @@ def _sampling(config: Config, entry: BenchmarkConfig) -> Sampling:
         top_k=ours.top_k,
         response_budget=entry.response_budget or ours.response_budget or config.sample.response_budget,
     )
+
+
+def evaluate_model(
+    config: Config, verifier: Verifier, live: Live, output: Path | None
+) -> tuple[dict[str, dict[str, float]], list[dict]]:
+    """As `evaluate`, for the model that the config names. `output`: folder whose samples.jsonl keeps the samples; of
+    several processes, one that all see."""
+    session = open_session(config, verifier, live.say)
+    opened = open_benchmarks(session, live.say)
+    session.engine.load(session.model.load())
+
+    def progress(n_done: int, n_total: int) -> None:
+        live.status(f"{n_done} of {n_total} responses")
+
+    if output is None:
+        return evaluate(session, opened, progress)
+    settings = sample_settings(session, opened)
+    with Resumable(output / "samples.jsonl", settings, SAMPLE_KEY, part=jax.process_index()) as store:
+        live.say(f"{output}: {len(store.done)} responses are there")
+        return evaluate(session, opened, progress, store=store)
 
 
 def sample_settings(session: Session, benchmarks: Sequence[Benchmark]) -> dict:

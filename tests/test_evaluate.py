@@ -93,6 +93,20 @@ def test_other_settings_are_refused_by_name_and_further_ones_are_added(tmp_path)
         Resumable(path, first, ("id", "index"))
 
 
+def test_parts_of_several_processes_are_read_by_all_and_written_by_one(tmp_path):
+    path = tmp_path / "samples.jsonl"
+    (tmp_path / "samples.old.jsonl").write_text("somebody else's\n")
+    for part in (0, 2):
+        with Resumable(path, {"model": "m"}, ("id",), part) as store:
+            store.write({"id": part})
+    (tmp_path / "samples.2.jsonl").write_text('{"id": 2}\n{"id": 5')  # killed while it wrote
+    with Resumable(path, {"model": "m"}, ("id",), part=1) as store:
+        assert store.done.keys() == {(0,), (2,)}
+    assert (tmp_path / "samples.2.jsonl").read_text().endswith('"id": 5')  # not this process's to cut
+    with pytest.raises(ConfigError, match="begun with other settings: model"):
+        Resumable(path, {"model": "other"}, ("id",), part=3)
+
+
 def invoked(*arguments):
     """A command that needs no device, in this process."""
     return CliRunner().invoke(app, list(map(str, arguments)))

@@ -43,10 +43,15 @@ def free_address() -> str:
         return f"127.0.0.1:{probe.getsockname()[1]}"
 
 
-def train(run, *overrides, n_processes=1, n_devices=8) -> list[str]:
+def train(run, *overrides, n_processes=1) -> list[str]:
     """Trains to the end; what each process printed."""
+    return lte("train", QUICKSTART, *SETTINGS, *overrides, "--run", run, n_processes=n_processes)
+
+
+def lte(*arguments, n_processes=1, n_devices=8) -> list[str]:
+    """Runs a command in several processes to its end; what each of them printed."""
     address = free_address()
-    command = [sys.executable, "-m", "lte_jax.cli", "train", QUICKSTART, *SETTINGS, *overrides, "--run", run]
+    command = [sys.executable, "-m", "lte_jax.cli", *arguments]
     command += ["--distributed"] if n_processes > 1 else []
     devices = {"XLA_FLAGS": f"--xla_force_host_platform_device_count={n_devices // n_processes}"}
     running = []
@@ -119,6 +124,25 @@ def test_two_processes_continue_bit_for_bit_and_one_can_take_over(base, tmp_path
     assert drawn(tmp_path / "parts") == drawn(tmp_path / "whole")
     train(tmp_path / "parts", *settings, "steps=3")
     assert [row["step"] for row in read_metrics(tmp_path / "parts")] == [0, 1, 2]
+
+
+@pytest.mark.slow
+def test_two_processes_evaluate_as_one_does_and_one_can_take_over(base, tmp_path):
+    suite = tmp_path / "suite.yaml"
+    suite.write_text(base[-1].removeprefix("eval.").replace("=", ": ", 1))
+    asked = ["eval", base[0].removeprefix("model.path="), *SETTINGS, "--suite", suite]
+    lte(*asked, "--output", tmp_path / "one")
+    said = lte(*asked, "--output", tmp_path / "two", n_processes=2)
+    ours, theirs = ((tmp_path / name / "problems.jsonl").read_text() for name in ("two", "one"))
+    assert ours == theirs and len(ours.splitlines()) == 5
+    assert "Pass@1" in said[0] and "Pass@1" not in said[1]  # one speaks
+    parts = [tmp_path / "two" / name for name in ("samples.jsonl", "samples.1.jsonl")]
+    assert [len(part.read_text().splitlines()) for part in parts] == [6, 4]
+    parts[1].write_text("".join(line + "\n" for line in parts[1].read_text().splitlines()[:3]))
+    (tmp_path / "two/problems.jsonl").unlink()
+    (said,) = lte(*asked, "--output", tmp_path / "two")
+    assert "9 responses are there" in said and (tmp_path / "two/problems.jsonl").read_text() == theirs
+    assert [len(part.read_text().splitlines()) for part in parts] == [6 + 1, 3]
 
 
 GATHER = """
