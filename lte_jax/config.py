@@ -155,7 +155,11 @@ class EngineConfig(Section):
 
 
 class ExploreConfig(Section):
-    strategy: Literal["grpo", "extra", "lte"] = setting("lte", "what is done for a none-pass group")
+    strategy: Literal["grpo", "extra", "lte", "luffy"] = setting(
+        "lte",
+        "none-pass groups get nothing; G more rollouts of the plain prompt; of a hinted one. luffy: every group gets "
+        "its problem's `trace`",
+    )
     rounds: int = setting(1, "most further rounds per group; one more runs only while nothing is correct", ge=1)
     hints: Literal["real", "random"] = setting(
         "real", "random: as many values as the real list has, from the whole domain (a control)"

@@ -11,7 +11,7 @@ from lte_jax.host.prompts import PromptBuilder
 from lte_jax.host.tokenizer import open_tokenizer
 from lte_jax.host.verify import Verifier
 from lte_jax.hub import model_path
-from lte_jax.session import chat_template, open_problems
+from lte_jax.session import chat_template, check_strategy, open_problems
 
 Say = Callable[[str], None]
 
@@ -32,6 +32,7 @@ def dry_run(config: Config, verifier: Verifier, say: Say) -> None:
     problems = open_problems(config.data.train, verifier, say)
     lengths = [len(prompts.plain(problem).ids) for problem in problems]
     say(f"prompts: {min(lengths)} to {max(lengths)} tokens, mean {sum(lengths) / len(lengths):.1f}")
+    check_strategy(config, prompts, problems, say)
     _say_evaluations(config, verifier, say)
     _say_steps(config, len(problems), max(lengths), say)
     say(f"first prompt:\n{prompts.plain(problems[0]).text}")
@@ -62,7 +63,7 @@ def _say_evaluations(config: Config, verifier: Verifier, say: Say) -> None:
 def _say_steps(config: Config, n_problems: int, longest: int, say: Say) -> None:
     sample, explore = config.sample, config.explore
     n_rows = config.problems_per_step * sample.group_size
-    n_extra = 0 if explore.strategy == "grpo" else n_rows * explore.rounds
+    n_extra = n_rows * explore.rounds if explore.strategy in ("extra", "lte") else 0
     budget = sample.response_budget
     say(
         f"steps: {config.steps}, each {config.problems_per_step} problems x {sample.group_size} responses = "

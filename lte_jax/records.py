@@ -32,6 +32,7 @@ class Origin(StrEnum):
     PLAIN = "plain"  # first round, plain prompt
     EXTRA = "extra"  # drawn after diagnosis, plain prompt: on-policy
     HINTED = "hinted"  # drawn after diagnosis, hinted prompt: off-policy
+    TRACE = "trace"  # not drawn: a worked solution that came with the problem: off-policy
 
 
 class Status(StrEnum):
@@ -70,11 +71,12 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Problem:
-    """A question with its reference answer."""
+    """A question with its reference answer. `trace`: a worked solution, or empty."""
 
     id: str
     text: str
     answer: str
+    trace: str = ""
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,7 @@ class Rollout:
 
     @property
     def off_policy(self) -> bool:
-        return self.origin is Origin.HINTED
+        return self.origin in (Origin.HINTED, Origin.TRACE)
 
     @property
     def decided(self) -> bool:
@@ -143,13 +145,14 @@ class Rollout:
 
 @dataclass(frozen=True)
 class Retry:
-    """What a strategy wants sampled next for a group."""
+    """What a strategy wants for a group next: responses drawn from a prompt, or some that are there already, graded."""
 
     prompt: Prompt
     n: int
     origin: Origin
-    mode: FailureMode
+    mode: FailureMode | None  # None: not asked for because of failures
     answers: tuple[str, ...] = ()  # the wrong answers that the hint lists
+    given: tuple[tuple[int, ...], ...] = ()  # n responses as tokens, which are not drawn
 
 
 @dataclass(frozen=True, eq=False)

@@ -169,6 +169,7 @@ class _Collection:
         self._slots, self._round, self._strategy, self._memory = slots, round_, strategy, memory
         self._config, self._meter = config, meter
         self._owners: list[tuple[_Ask, int]] = []  # by ticket: whose rollout, and which of its
+        self._grader = ThreadPoolExecutor(1, "verdicts")
         self._pending: deque[_Verdicts] = deque()
         self._groups: dict[int, Group] = {}
         self._n_open = 0  # asks that lack a verdict
@@ -177,7 +178,7 @@ class _Collection:
     def run(self, problems: NumberedProblems, between_chunks: Callable[[], None]) -> list[Group]:
         for index, (problem, prompt) in problems.items():
             self._ask(_Ask(index, problem, prompt, self._round.group_size, Origin.PLAIN, 0))
-        grader, n_done = ThreadPoolExecutor(1, "verdicts"), 0
+        n_done = 0
         try:
             while self._n_open:
                 between_chunks()
@@ -189,18 +190,27 @@ class _Collection:
                     for ask, _ in owners:
                         ask.n_drawn += 1
                         self._n_awaited += ask.n_drawn == ask.n
-                    future = grader.submit(self._grade, owners, [response for _, response in finished])
-                    self._pending.append(_Verdicts(self._slots.n_turns, owners, future))
+                    self._submit(owners, [response for _, response in finished])
                 self._read_verdicts()
         finally:
-            grader.shutdown(wait=False, cancel_futures=True)
+            self._grader.shutdown(wait=False, cancel_futures=True)
         return [self._groups[index] for index in problems]
 
     def _ask(self, ask: _Ask) -> None:
+        self._n_open += 1
+        if ask.retry and ask.retry.given:
+            ask.n_drawn = ask.n
+            self._n_awaited += 1
+            self._submit([(ask, index) for index in range(ask.n)], [_given(tokens) for tokens in ask.retry.given])
+            return
         keys = [(self._round.seed, TRAIN, self._round.step, ask.group, ask.round, index) for index in range(ask.n)]
         self._slots.add(Request(ask.prompt, key) for key in keys)
         self._owners += [(ask, index) for index in range(ask.n)]
-        self._n_open += 1
+
+    def _submit(self, owners: list[tuple[_Ask, int]], responses: Sequence[Response]) -> None:
+        self._pending.append(
+            _Verdicts(self._slots.n_turns, owners, self._grader.submit(self._grade, owners, responses))
+        )
 
     def _grade(self, owners: Sequence[tuple[_Ask, int]], responses: Sequence[Response]) -> list[Rollout]:
         """Runs in a thread of its own, while the device decodes."""
@@ -246,6 +256,12 @@ class _Collection:
         if retry is not None:
             n_round = len(group.attempts) + 1
             self._ask(_Ask(ask.group, ask.problem, retry.prompt, retry.n, retry.origin, n_round, retry))
+
+
+def _given(tokens: Sequence[int]) -> Response:
+    """A response that no policy of ours drew: its tokens have probability 1, as LUFFY takes them (arXiv 2504.14945)."""
+    certain = np.zeros(len(tokens), np.float32)
+    return Response(np.array(tokens, np.int32), certain, certain, truncated=False)
 
 
 def device_kind() -> str:

@@ -40,7 +40,7 @@ from lte_jax.report.live import Live
 from lte_jax.report.sinks import Sinks
 from lte_jax.rollout import Round
 from lte_jax.run_folder import RunFolder
-from lte_jax.session import Session, check_hints, open_problems, open_session, with_prompts
+from lte_jax.session import Session, check_strategy, open_problems, open_session, with_prompts
 from lte_jax.step_metrics import combine, phase_metrics
 
 
@@ -61,8 +61,7 @@ def train(config: Config, run: str | Path, verifier: Verifier, live: Live) -> di
         )
     session = open_session(config, verifier, live.say)
     problems = with_prompts(session, open_problems(config.data.train, verifier, live.say))
-    if config.explore.strategy == "lte":
-        check_hints(session, [problem for problem, _ in problems])
+    check_strategy(config, session.prompts, [problem for problem, _ in problems], live.say)
     benchmarks = open_benchmarks(session, live.say) if config.eval.every else []
     if config.eval.keep_best:
         check_measure(config.eval.keep_best, benchmarks, run)

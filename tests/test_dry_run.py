@@ -36,7 +36,11 @@ def model(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def problems(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("data") / "train.jsonl"
-    path.write_text('{"problem": "What is 1 + 1?", "answer": "2"}\n{"problem": "What is 2 + 3?", "answer": "5"}\n')
+    rows = [
+        {"problem": "What is 1 + 1?", "answer": "2", "trace": "One and one are \\boxed{2}"},
+        {"problem": "What is 2 + 3?", "answer": "5"},
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
 
 
@@ -51,6 +55,16 @@ def test_every_config_of_the_paper_passes_the_dry_run(path, model, problems, tmp
     done = dry_run(path, model, problems, run=tmp_path / "run")
     assert done.exit_code == 0, done.output
     assert "4,022,468,096 parameters" in done.output and not (tmp_path / "run").exists()
+
+
+def test_luffy_wants_traces_that_fit(model, problems, tmp_path):
+    config = ROOT / "configs/qwen3-4b-luffy.yaml"
+    assert "traces: of 1 of 2 problems, at most" in dry_run(config, model, problems).output
+    short = dry_run(config, model, problems, "sample.response_budget=3")
+    assert short.exit_code == 2 and "1 traces have more tokens than sample.response_budget = 3" in short.stderr
+    (tmp_path / "bare.jsonl").write_text('{"problem": "What is 1 + 1?", "answer": "2"}\n')
+    bare = dry_run(config, model, tmp_path / "bare.jsonl")
+    assert bare.exit_code == 2 and "wanted problems with a `trace`, a worked solution; none has one" in bare.stderr
 
 
 def test_the_dry_run_says_what_would_run(model, problems):
@@ -96,7 +110,7 @@ def test_the_papers_configs_differ_only_where_their_rows_do():
         "extra": {"explore"},
         "lte": set(),
         "dapo": {"explore", "overlong", "advantage", "loss"},
-        "luffy": {"advantage", "loss"},
+        "luffy": {"explore", "advantage", "loss"},
     }
     assert {path.stem for path in PAPERS} == {f"qwen3-{size}-{arm}" for size in ("4b", "8b") for arm in (*ARMS, "base")}
     for arm in ARMS:
@@ -106,7 +120,7 @@ def test_the_papers_configs_differ_only_where_their_rows_do():
         strategy, _, entropy = arm.partition("-")
         assert {key for key in ours if ours[key] != lte[key]} == allowed[strategy] | ({"loss"} if entropy else set())
         assert ours["loss"]["entropy_coef"] == (0.001 if entropy or arm == "luffy" else 0.0)
-        assert ours["explore"]["strategy"] == {"dapo": "grpo", "luffy": "lte"}.get(strategy, strategy)
+        assert ours["explore"]["strategy"] == {"dapo": "grpo"}.get(strategy, strategy)
     suite = config.build({"eval": config.load_suite(ROOT / "configs/suites/paper.yaml")}).eval
     trained = config.load(ROOT / "configs/qwen3-4b-lte.yaml").eval
     assert [(b.name, b.path, b.samples) for b in trained.benchmarks] == [
@@ -115,7 +129,7 @@ def test_the_papers_configs_differ_only_where_their_rows_do():
 
 
 def test_the_heads_quote_the_papers_averages():
-    rows = {"grpo": "GRPO", "extra": "GRPO + extra", "lte": "LTE", "base": "base model"}
+    rows = {"grpo": "GRPO", "extra": "GRPO + extra", "lte": "LTE", "luffy": "LUFFY", "base": "base model"}
     for size, known in PAPER.items():
         for arm in (*ARMS, "base"):
             strategy, _, entropy = arm.partition("-")
@@ -123,7 +137,6 @@ def test_the_heads_quote_the_papers_averages():
             head = (ROOT / f"configs/qwen3-{size}-{arm}.yaml").read_text().split("\nmodel:")[0]
             for average in (values[-1] for values in figures or ()):
                 assert average is None or f"{average:.2f}" in head
-            assert "NOT reproduced" in head if arm == "luffy" else True
 
 
 def test_the_script_lists_every_command_of_the_table():
@@ -137,6 +150,10 @@ def test_the_script_lists_every_command_of_the_table():
             assert "data.train=t.jsonl" in trained and trained.rstrip().endswith("steps=3")
             assert any(f" eval runs/paper/{size}-{arm} " in line and "suites/paper.yaml" in line for line in lines)
     assert sum(" compare " in line for line in lines) == 8
+    some = [*script, "--train", "t.jsonl", "--dry-run", "--sizes", "4b", "--arms", "grpo lte dapo"]
+    commands = [line.split()[1] for line in subprocess.run(some, capture_output=True, text=True).stdout.splitlines()]
+    assert commands == ["eval", *["train", "eval"] * 3, "compare"]
+    assert subprocess.run([*some[:-1], "lite"], capture_output=True, text=True).stderr == "no such arm: lite\n"
     assert subprocess.run(script, capture_output=True).returncode == 2
     for path in {word for line in lines for word in line.split() if word.endswith(".yaml")}:
         assert yaml.safe_load((ROOT / path).read_text())

@@ -79,6 +79,17 @@ class Again:
         return replace(group, attempts=(*group.attempts, attempt))
 
 
+class Given(Again):
+    """As Again, but every second group gets two responses that are there already."""
+
+    def retry(self, group: Group, memory: dict) -> Retry | None:
+        if group.index % 2 == 0:
+            return super().retry(group, memory)
+        if group.attempts:
+            return None
+        return Retry(group.prompt, 2, Origin.TRACE, None, given=((5, 6, 3), (7, 3)))
+
+
 def spell(ids) -> str:
     return " ".join(map(str, ids))
 
@@ -192,6 +203,21 @@ def test_the_layout_follows_from_the_tokens_and_not_from_the_clock():
         again = Again(rounds=2)
         collect(made, again, slow)
         assert layout(made) == expected and again.asked == asked.asked
+
+
+def test_given_responses_are_graded_and_take_no_part_in_the_drawing():
+    made, without = traced(), traced()
+    groups, others = collect(made, Given()), collect(without, Again())
+    assert layout(made) == layout(without)
+    drawn_ones = {place: text for place, text in drawn(groups).items() if place[0] % 2 == 0 or place[1] == 0}
+    assert drawn_ones == drawn(others)
+    for group in groups[1::2]:
+        (attempt,) = group.attempts
+        assert [r.text for r in attempt.rollouts] == ["5 6 3", "7 3"] and [r.index for r in attempt.rollouts] == [0, 1]
+        for rollout in attempt.rollouts:
+            assert rollout.prompt == group.prompt and rollout.off_policy and not rollout.truncated
+            assert rollout.verdict.gold == group.problem.answer
+            assert [*rollout.behaviour_logp] == [*rollout.sampled_logp] == [0.0] * len(rollout.tokens)
 
 
 def test_free_verdicts_wait_for_no_slow_verifier():

@@ -200,6 +200,28 @@ def test_a_custom_reward_trains_and_one_that_does_not_import_is_refused_before_a
     assert changed.returncode == 2 and "reward ('lengths:reward' -> '')" in changed.stderr
 
 
+def test_luffy_trains_on_given_solutions(base, tmp_path):
+    problems = [json.loads(line) for line in Path(base[1].removeprefix("data.train=")).read_text().splitlines()]
+    for problem in problems[::2]:
+        a, b, c = (int(word) for word in problem["problem"].split() if word.isdigit())
+        s = (a + b) % 13
+        problem["trace"] = f"{a} + {b} = {s} ; {s} * {c} = {s * c % 13} ; \\boxed{{ {s * c % 13} }}"
+    (tmp_path / "traced.jsonl").write_text("".join(json.dumps(problem) + "\n" for problem in problems))
+    settings = ["explore.strategy=luffy", "loss.hinted_denominator=one", f"data.train={tmp_path}/traced.jsonl"]
+    said = lte(*small_run(base, tmp_path / "run", *settings, "steps=2", "log.rollouts=true", "log.samples=2")).stdout
+    assert f"traces: of {len(problems[::2])} of {len(problems)} problems, at most 16 tokens" in said
+    groups = list(read_rollouts(tmp_path / "run"))
+    with_trace = [group for group in groups if group["attempts"]]
+    assert 0 < len(with_trace) < len(groups)
+    for group in with_trace:
+        (rollout,) = group["attempts"][0]["rollouts"]
+        assert rollout["correct"] and rollout["member"] and rollout["tokens"] == 16
+        assert [one["member"] for one in group["rollouts"]].count(False) == 1
+    rows = read_metrics(tmp_path / "run")
+    assert all(row["trace/correct_frac"] == 1.0 and row["update/trained_rows"] > 0 for row in rows)
+    assert rows[0]["ratio/hinted_mean"] < 1.0  # the policy's own probability of the given tokens
+
+
 def test_a_checkpoint_is_a_model_with_its_runs_settings_and_an_incomplete_one_is_set_aside(base, tmp_path):
     run = tmp_path / "run"
     lte(*small_run(base, run, "steps=4"))

@@ -1,4 +1,4 @@
-"""Strategies: what to sample further for a verified group, and what the group becomes. GRPO, GRPO+extra and LTE.
+"""Strategies: what a verified group gets further, and what it becomes. GRPO, GRPO+extra, LTE and LUFFY.
 
 A strategy is a frozen record with `retry(group, memory)`, `merge(group, attempt)` and `observe(memory, groups)`; its
 memory is plain JSON and is saved in the checkpoint. A new method that works on groups is one such record.
@@ -29,10 +29,10 @@ MEMORY_LISTS = 64  # answer lists of earlier groups that random hints may be dra
 
 class Strategy(Protocol):
     def retry(self, group: Group, memory: dict) -> Retry | None:
-        """What to sample next for a group whose verdicts are in, or None where it is finished."""
+        """What a group whose verdicts are in gets next, or None where it is finished."""
 
     def merge(self, group: Group, attempt: Attempt) -> Group:
-        """The group with an attempt recorded and its correct rollouts mixed in."""
+        """The group with an attempt recorded and rollouts of it mixed in."""
 
     def observe(self, memory: dict, groups: Sequence[Group]) -> dict:
         """The memory after a step."""
@@ -127,6 +127,30 @@ class Lte:
         return tuple(domain[place] for place in order[: len(hinted[1])]) or None
 
 
+@dataclass(frozen=True)
+class Luffy:
+    """A worked solution of another model in every group that has one, right or wrong (arXiv 2504.14945).
+
+    It replaces a member that is chosen before anything is known of it, so that the other G - 1 are as G - 1 drawn.
+    """
+
+    config: Config
+    prompts: PromptBuilder
+
+    def retry(self, group: Group, memory: dict) -> Retry | None:
+        if group.attempts or not group.problem.trace:
+            return None
+        return Retry(group.prompt, 1, Origin.TRACE, mode=None, given=(self.prompts.response(group.problem.trace),))
+
+    def merge(self, group: Group, attempt: Attempt) -> Group:
+        members = list(group.members)
+        members[_rng(self.config.seed, group, "trace").integers(len(members))] = attempt.rollouts[0]
+        return replace(group, members=tuple(members), attempts=(*group.attempts, attempt))
+
+    def observe(self, memory: dict, groups: Sequence[Group]) -> dict:
+        return memory
+
+
 def mix(group: Group, attempt: Attempt, config: Config) -> Group:
     """The correct rollouts of an attempt replace randomly chosen failed members; `keep_failed` of these stay.
 
@@ -151,6 +175,7 @@ def make_strategy(config: Config, prompts: PromptBuilder, same_answer: SameAnswe
         "grpo": Grpo,
         "extra": lambda: Extra(config),
         "lte": lambda: Lte(config, prompts, same_answer, recorded),
+        "luffy": lambda: Luffy(config, prompts),
     }
     return makers[config.explore.strategy]()
 

@@ -27,6 +27,7 @@ def group_metrics(groups: Sequence[Group], config: Config, same_answer: SameAnsw
         **_levels(groups, "after", lambda group: group.members),
         **_failure_modes(groups),
         **_rescues(groups, config.sample.group_size),
+        **_traces(groups),
         **_leakage(groups, config.prompt.hints.leak_patterns, same_answer),
         **_responses(groups),
         **_shaping(groups, config),
@@ -61,11 +62,23 @@ def _rescues(groups: Sequence[Group], group_size: int) -> dict[str, float | list
             metrics[f"rescue/{name}_hit_frac"] = sum(correct) / sum(map(len, drawn))
             metrics[f"rescue/{name}_groups"] = len(correct)
             metrics[f"rescue/{name}_correct_hist"] = _histogram(correct, group_size)
-    retried = [group for group in groups if group.attempts]
+    retried = [group for group in groups if group.attempts and not _trace(group)]
     if retried:
         used = [sum(rollout.origin is not Origin.PLAIN for rollout in group.members) for group in retried]
         metrics["rescue/used_hist"] = _histogram(used, group_size)
     return metrics
+
+
+def _traces(groups: Sequence[Group]) -> dict[str, float]:
+    """Of all groups, those with a given solution; of these solutions, the right ones."""
+    traces = [trace for group in groups if (trace := _trace(group))]
+    if not traces:
+        return {}
+    return {"trace/group_frac": len(traces) / len(groups), "trace/correct_frac": _mean(t.correct for t in traces)}
+
+
+def _trace(group: Group) -> Rollout | None:
+    return next((r for attempt in group.attempts for r in attempt.rollouts if r.origin is Origin.TRACE), None)
 
 
 def _histogram(counts: Iterable[int], largest: int) -> list[int]:
@@ -103,7 +116,7 @@ def _listed_pairs(attempt: Attempt, rollout: Rollout) -> list[tuple[str, str]]:
 
 def _responses(groups: Sequence[Group]) -> dict[str, float]:
     initial = [rollout for group in groups for rollout in group.initial]
-    drawn = [rollout for group in groups for rollout in all_rollouts(group)]
+    drawn = [rollout for group in groups for rollout in all_rollouts(group) if rollout.origin is not Origin.TRACE]
     members = [rollout for group in groups for rollout in group.members]
     statuses = Counter(rollout.verdict.status for rollout in drawn)
     return {

@@ -1,6 +1,7 @@
 """Problem files (JSONL, Parquet) and the order in which training takes them.
 
-A row has `problem`, `answer` and, optionally, `id`. A row that cannot be used is refused with file, row and reason.
+A row has `problem`, `answer` and, optionally, `id` and `trace`, a worked solution. A row that cannot be used is refused
+with file, row and reason.
 """
 
 import hashlib
@@ -79,6 +80,7 @@ def _problem(row: Any, where: str, default_id: str, with_answers: bool) -> Probl
         id=default_id if given_id is None else _text(row, "id", where, number_too=True),
         text=_text(row, "problem", where),
         answer=_text(row, "answer", where, number_too=True) if with_answers else "",
+        trace="" if row.get("trace") is None else _text(row, "trace", where),
     )
 
 
@@ -124,7 +126,7 @@ def _read_parquet(path: Path) -> Iterator[tuple[str, Any]]:
 
     try:
         file = pyarrow.parquet.ParquetFile(path)
-        columns = [name for name in ("id", "problem", "answer") if name in file.schema_arrow.names]
+        columns = [name for name in ("id", "problem", "answer", "trace") if name in file.schema_arrow.names]
         rows = file.read(columns=columns).to_pylist()
     except (pyarrow.ArrowException, OSError) as error:
         raise ProblemError(f"{path}: not a Parquet file: {error}") from None

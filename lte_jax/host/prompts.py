@@ -63,6 +63,11 @@ class PromptBuilder:
             )
         return prompt
 
+    def response(self, text: str) -> tuple[int, ...]:
+        """A response that is given as text: its tokens and the one that ends it, after a chat template the turn's."""
+        end = self._tokenizer.stop_ids[0 if self._config.template == "plain" else -1]
+        return (*self._tokenizer.encode(text), end)
+
     def _listable(self, answers: Sequence[str]) -> tuple[str, ...]:
         """Each answer on one line, without repeats; long ones left out, then at most hints.max_answers."""
         one_line = dict.fromkeys(" ".join(answer.split()) for answer in answers)

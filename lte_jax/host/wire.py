@@ -96,8 +96,9 @@ def _attempt(document: dict[str, Any], rows: Iterator[dict[str, np.ndarray]]) ->
         prompt=_prompt(found["prompt"]),
         n=found["n"],
         origin=Origin(found["origin"]),
-        mode=FailureMode(found["mode"]),
+        mode=found["mode"] and FailureMode(found["mode"]),
         answers=tuple(found["answers"]),
+        given=tuple(map(tuple, found["given"])),
     )
     return Attempt(retry, tuple(_rollout(each, retry.prompt, next(rows)) for each in document["rollouts"]))
 

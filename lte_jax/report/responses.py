@@ -45,4 +45,4 @@ def sample_table(step: int, groups: Sequence[Group], n: int) -> Table:
 
 def _shown(group: Group) -> Rollout:
     further = [rollout for attempt in group.attempts for rollout in attempt.rollouts if rollout.correct]
-    return (further or list(group.initial))[0]
+    return next((rollout for rollout in further if rollout.origin is not Origin.TRACE), group.initial[0])

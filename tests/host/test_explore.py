@@ -8,7 +8,7 @@ from handmade import HINTED, PROMPT, group, right, rollout, wrong
 
 from lte_jax.config import build
 from lte_jax.host.diagnose import pass_level
-from lte_jax.host.explore import MEMORY_LISTS, Extra, Grpo, Lte, make_strategy, mix
+from lte_jax.host.explore import MEMORY_LISTS, Extra, Grpo, Lte, Luffy, make_strategy, mix
 from lte_jax.records import Attempt, FailureMode, Group, Origin, PassLevel, Problem, Prompt, Retry, Rollout, Status
 
 G = 4
@@ -281,3 +281,44 @@ def test_a_random_list_is_as_long_as_the_real_list_would_have_been():
 def test_a_strategy_is_made_by_name():
     made = {name: make_strategy(config(strategy=name), Hints(), distinct, {}) for name in ("grpo", "extra", "lte")}
     assert {name: type(strategy) for name, strategy in made.items()} == {"grpo": Grpo, "extra": Extra, "lte": Lte}
+
+
+# A given solution
+
+
+class Spelled:
+    """Stands in for the prompt builder: a response's tokens are its characters."""
+
+    def response(self, text: str) -> tuple[int, ...]:
+        return tuple(map(ord, text))
+
+
+def with_trace(its: Group, trace: str = "so 42") -> Group:
+    return replace(its, problem=replace(its.problem, trace=trace))
+
+
+@pytest.mark.parametrize("level", [none_pass(), group(wrong(), right(), right(), right()), group(*[right()] * 4)])
+def test_luffy_gives_every_group_its_problems_trace_once(level):
+    luffy = Luffy(config(), Spelled())
+    assert luffy.retry(level, {}) is None  # no trace
+    retry = luffy.retry(with_trace(level), {})
+    assert (retry.given, retry.n, retry.origin, retry.mode) == ((tuple(map(ord, "so 42")),), 1, Origin.TRACE, None)
+    trace = right(origin=Origin.TRACE)
+    merged = luffy.merge(with_trace(level), Attempt(retry, (trace,)))
+    assert [member is trace for member in merged.members].count(True) == 1 and len(merged.members) == G
+    assert all(member is trace or member is first for member, first in zip(merged.members, level.initial, strict=True))
+    assert luffy.retry(merged, {}) is None and trace.off_policy
+
+
+def test_the_place_of_a_trace_is_drawn_from_seed_step_and_group_whatever_the_verdicts():
+    def places(*rollouts, seed=0):
+        luffy, found = Luffy(config(seed=seed), Spelled()), []
+        for index in range(40):
+            its = with_trace(group(*rollouts, index=index))
+            trace = wrong(origin=Origin.TRACE)
+            merged = luffy.merge(its, Attempt(luffy.retry(its, {}), (trace,)))
+            found.append([member is trace for member in merged.members].index(True))
+        return found
+
+    assert places(*[wrong()] * 4) == places(right(), right(), wrong(), wrong()) != places(*[wrong()] * 4, seed=1)
+    assert set(places(*[wrong()] * 4)) == {0, 1, 2, 3}

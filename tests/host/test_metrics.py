@@ -87,3 +87,18 @@ def test_what_length_took_off_is_shown_where_it_is_taken():
     settings = {"sample": {"group_size": 2, "response_budget": 10}, "overlong": {"shaping": "soft", "buffer": 4}}
     assert group_metrics([its], build(settings), as_written)["reward/shaping_mean"] == -0.5
     assert "reward/shaping_mean" not in measured(its)
+
+
+def test_given_solutions_are_counted_and_are_neither_rescues_nor_drawn():
+    traces = [replace(r, origin=Origin.TRACE, tokens=range(50)) for r in (right(), wrong())]
+    groups = [group(wrong(), wrong(), index=n) for n in range(4)]
+    mixed = [
+        retried(its, [trace], (), Origin.TRACE, members=(trace, its.members[1]))
+        for its, trace in zip(groups, traces, strict=False)
+    ]
+    found, without = measured(*mixed, *groups[2:]), measured(*groups)
+    assert (found["trace/group_frac"], found["trace/correct_frac"]) == (0.5, 0.5)
+    assert not any(key.startswith("rescue/") for key in found) and not any(key.startswith("trace/") for key in without)
+    assert (found["group/none_pass_frac_before"], found["group/none_pass_frac_after"]) == (1, 0.75)
+    for key in ("sample/rollouts", "sample/tokens", "verdict/equal_frac", "response/length_max"):
+        assert found[key] == without[key]

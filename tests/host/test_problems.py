@@ -19,10 +19,16 @@ def write(path, *lines):
 
 
 def test_jsonl_rows_become_problems_with_ids_from_the_file_or_the_row(tmp_path):
-    path = write(tmp_path / "sums.jsonl", {**GOOD, "id": "first", "source": "mine"}, GOOD, "", {**GOOD, "id": 7})
+    path = write(
+        tmp_path / "sums.jsonl",
+        {**GOOD, "id": "first", "source": "mine"},
+        GOOD | {"trace": "so 2"},
+        "",
+        {**GOOD, "id": 7},
+    )
     assert load_problems(path) == [
         Problem("first", "1 + 1", "2"),
-        Problem("sums-2", "1 + 1", "2"),
+        Problem("sums-2", "1 + 1", "2", trace="so 2"),
         Problem("7", "1 + 1", "2"),
     ]
 
@@ -49,6 +55,8 @@ def test_number_answers_become_strings_as_the_file_spells_them(tmp_path, spelled
         ({"problem": "x", "answer": True}, "got a bool"),
         ('{"problem": "x", "answer": NaN}', "not a number"),
         ({**GOOD, "id": ""}, "'id' is empty"),
+        ({**GOOD, "trace": 7}, "'trace' must be a string, got a number"),
+        ({**GOOD, "trace": " "}, "'trace' is empty"),
         ({**GOOD, "id": "a"}, "'a' is already used at"),
         ('{"problem": "x\\ud800", "answer": "2"}', "surrogate"),
     ],
@@ -88,9 +96,15 @@ def write_parquet(path, **columns):
 
 
 def test_parquet_reads_like_jsonl(tmp_path):
-    columns = {"problem": ["x", "y"], "answer": [3, 40], "id": ["a", None], "extra": [[1], [2]]}
+    columns = {
+        "problem": ["x", "y"],
+        "answer": [3, 40],
+        "id": ["a", None],
+        "trace": ["x = 3", None],
+        "extra": [[1], [2]],
+    }
     path = write_parquet(tmp_path / "p.parquet", **columns)
-    assert load_problems(path) == [Problem("a", "x", "3"), Problem("p-2", "y", "40")]
+    assert load_problems(path) == [Problem("a", "x", "3", trace="x = 3"), Problem("p-2", "y", "40")]
 
 
 def test_bad_parquet_is_refused_with_row_or_column(tmp_path):

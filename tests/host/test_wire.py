@@ -32,7 +32,9 @@ def rows(its):
 
 
 def test_a_group_comes_back_with_everything_in_it():
-    sent = [rescued(), group(right(), wrong())]
+    trace = right(origin=Origin.TRACE, round=1)
+    given = Attempt(Retry(trace.prompt, 1, Origin.TRACE, None, given=((5, 6),)), (trace,))
+    sent = [rescued(), group(right(), wrong()), replace(group(wrong(), wrong()), attempts=(given,))]
     came = decode_groups(encode_groups(sent))
     for there, here in zip(came, sent, strict=True):
         for name in ("problem", "prompt", "step", "index", "advantages", "entropy_scale"):

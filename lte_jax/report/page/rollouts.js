@@ -89,6 +89,9 @@
   }
 
   function attemptOf(attempt) {
+    if (attempt.origin === "trace") {
+      return element("div", "hint", [heading("A given solution, trained beside them"), ...attempt.rollouts.map((one) => rolloutOf(one, false))]);
+    }
     const nCorrect = attempt.rollouts.filter((one) => one.correct).length;
     const isHint = attempt.origin === "hinted";
     const became = attempt.listed.length

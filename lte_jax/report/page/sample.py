@@ -8,7 +8,7 @@ import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from lte_jax.records import FailureMode, Status
+from lte_jax.records import FailureMode, Origin, Status
 from lte_jax.report.files import read_rollouts
 from lte_jax.report.page.embed import n_bytes, script_json
 from lte_jax.report.page.source import Run
@@ -100,9 +100,10 @@ def _outcome(row: dict) -> str:
         return "undecided"
     if any(decided):
         return "all" if all(decided) else "some"
-    if any(rollout["correct"] for attempt in row["attempts"] for rollout in attempt["rollouts"]):
+    retried = [attempt for attempt in row["attempts"] if attempt["origin"] != Origin.TRACE]
+    if any(rollout["correct"] for attempt in retried for rollout in attempt["rollouts"]):
         return "rescued"
-    return "retried" if row["attempts"] else "failed"
+    return "retried" if retried else "failed"
 
 
 def _failure_mode(rollouts: Sequence[dict]) -> str:
