@@ -3,12 +3,13 @@
 #
 #   bash launch/test.sh [pytest arguments]
 #
-# With CI=true, CPU torch is installed too and a parity test that skips is a failure; to have the parity tests
-# elsewhere: .venv/bin/pip install -e '.[parity]'. Tests marked slow run with `bash launch/test.sh -m slow`.
+# With CI=true, CPU torch is installed too and a parity test that skips is a failure, and playwright, for the tests in a
+# browser; to have both elsewhere: .venv/bin/pip install -e '.[parity,browser]'. Tests marked slow run with
+# `bash launch/test.sh -m slow`.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR
 source "$(dirname "$0")/venv.sh"
 extras=test,report
-[ "${CI:-}" = true ] && extras=test,report,parity
+[ "${CI:-}" = true ] && extras=test,report,parity,browser
 ensure_venv "$extras"
 exec "$VENV"/bin/python -m pytest "$@"
