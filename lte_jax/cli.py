@@ -58,12 +58,11 @@ def train(
             return
         _keep_programs(f"{run}/cache")
         with _verifier(resolved) as verifier:
-            from lte_jax.processes import is_first, join
+            from lte_jax.processes import is_first, start
             from lte_jax.report.live import Live
             from lte_jax.train import train as run_training
 
-            if distributed:
-                join()
+            start(distributed)
             live = Live(every=resolved.log.every, quiet=not is_first(), samples=resolved.log.samples)
             run_training(resolved, run, verifier, live)
 
@@ -175,11 +174,10 @@ def eval(
         _keep_programs(Path.home() / ".cache/lte_jax")
         with _verifier(resolved) as verifier:
             from lte_jax.evaluate import evaluate_model
-            from lte_jax.processes import is_first, join
+            from lte_jax.processes import is_first, start
             from lte_jax.report.live import Live
 
-            if distributed:
-                join()
+            start(distributed)
             live = Live(file=sys.stderr, quiet=not is_first())
             live.say(f"settings: {source}")
             metrics, rows = evaluate_model(resolved, verifier, live, output)
@@ -383,16 +381,18 @@ def export_hf(
 
 @contextmanager
 def _clear_errors() -> Iterator[None]:
-    """What our own code refuses becomes one line and exit code 2; what a library raises keeps its stack trace."""
+    """What our own code refuses, and a path that cannot be used, becomes one line and exit code 2; what else a library
+    raises keeps its stack trace."""
     try:
         yield
     except typer.Exit:  # a RuntimeError to Python: a command that has said why it ends
         raise
     except (ValueError, RuntimeError, OSError) as error:
         raised_in = Path(traceback.extract_tb(error.__traceback__)[-1].filename)
-        if Path(__file__).parent not in raised_in.parents and not isinstance(error, FileNotFoundError):
+        is_of_a_path = isinstance(error, OSError) and error.filename is not None
+        if Path(__file__).parent not in raised_in.parents and not is_of_a_path:
             raise
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {error.filename}: {error.strerror}" if is_of_a_path else f"error: {error}", file=sys.stderr)
         raise typer.Exit(2) from None
 
 

@@ -8,13 +8,20 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import fsspec
 from etils import epath
 
 
 def open_path(spelled: str | Path | epath.Path) -> epath.Path:
-    """A path of a disk, made absolute, or of a bucket."""
+    """A path of a disk, made absolute, or of a bucket. Raises ValueError where what reads buckets is not installed."""
     path = epath.Path(spelled)
-    return path if is_remote(path) else epath.Path(Path(spelled).absolute())
+    if not is_remote(path):
+        return epath.Path(Path(spelled).absolute())
+    try:
+        fsspec.get_filesystem_class(str(path).partition("://")[0])
+    except ImportError as error:
+        raise ValueError(f"{path}: {error}; for gs://, pip install 'lte_jax[gcs]'") from None
+    return path
 
 
 def is_remote(path: epath.Path) -> bool:

@@ -13,12 +13,20 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
+from lte_jax.device.mesh import open_devices
 from lte_jax.host.wire import decode_groups, encode_groups
 from lte_jax.records import Group
 
 T = TypeVar("T")
 PIECE_BYTES = 64 << 20  # of all processes together: what one exchange holds on every device
 MEANT = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
+
+
+def start(distributed: bool) -> None:
+    """Opens the devices, `distributed`: together with the run's other processes. Before anything else of jax."""
+    if distributed:
+        join()
+    open_devices()
 
 
 def join() -> None:

@@ -70,7 +70,10 @@ def test_every_field_has_a_meaning_and_the_defaults_are_the_methods():
     [
         ("optim.lrr=1", "unknown key optim.lrr; did you mean optim.lr?"),
         ("explore.stratgy=lte", "did you mean explore.strategy?"),
-        ("explore.strategy=lteplus", "explore.strategy: Input should be 'grpo', 'extra', 'lte' or 'luffy', got 'lteplus'"),
+        (
+            "explore.strategy=lteplus",
+            "explore.strategy: Input should be 'grpo', 'extra', 'lte' or 'luffy', got 'lteplus'",
+        ),
         ("sample.group_size=1", "sample.group_size: Input should be greater than or equal to 2, got 1"),
         ("problems_per_step=33", "problems_per_step = 33 is not a multiple of optim.problems_per_update = 64"),
         ("explore.keep_failed=8", "leaves nothing to replace in a group of sample.group_size = 8"),

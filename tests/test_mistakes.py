@@ -12,8 +12,8 @@ def base(tmp_path_factory):
     return make_base(tmp_path_factory.mktemp("base"), warmup_steps=1)
 
 
-def refused(*arguments) -> str:
-    done = lte(*arguments, check=False)
+def refused(*arguments, **changed: str) -> str:
+    done = lte(*arguments, check=False, **changed)
     assert done.returncode == 2, (done.stdout, done.stderr)
     assert "Traceback" not in done.stderr
     return [line for line in done.stderr.splitlines() if line.startswith("error: ")][-1]
@@ -75,6 +75,31 @@ def test_a_truncated_weight_file(base, tmp_path):
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
     assert "model.safetensors" in refused("eval", folder, "--benchmarks", base[1].removeprefix("data.train="))
+
+
+def test_paths_that_are_something_else(base, tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    (tmp_path / "broken.yaml").write_text("steps: [3")
+    model, run = base[0].removeprefix("model.path="), ["--run", tmp_path / "file"]
+    assert refused("train", QUICKSTART, *base, "eval.every=0", *run) == f"error: {tmp_path}/file: File exists"
+    assert refused("import-hf", model, tmp_path / "file").startswith(f"error: {tmp_path}/file: ")
+    assert (
+        refused("verify", tmp_path / "absent", "--output", "x")
+        == f"error: {tmp_path}/absent: No such file or directory"
+    )
+    assert "broken.yaml: not YAML: " in refused("config", tmp_path / "broken.yaml")
+    assert "no such folder; wanted a run folder" in refused("report", tmp_path / "absent")
+    assert "wanted at least one of each" in refused("study", QUICKSTART, "study.arms={}", "--run", tmp_path / "study")
+    assert "already there and not an empty folder" in refused("export-hf", model, tmp_path)
+
+
+def test_devices_that_are_not_there(base):
+    for platform in ("cuda", "rocm"):
+        asked = ["generate", base[0].removeprefix("model.path="), "--prompt", "( 1 + 2 ) * 3 A:"]
+        said = refused(*asked, JAX_PLATFORMS=platform)
+        assert said.startswith(
+            f"error: JAX_PLATFORMS = {platform}: the devices cannot be opened; is jax's build for them"
+        )
 
 
 def test_generate_wants_one_source(base):

@@ -10,9 +10,21 @@ from lte_jax.paths import copy_files, is_remote, on_disk, open_path, write_whole
 
 def test_a_path_is_a_disks_or_a_buckets(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("fsspec.get_filesystem_class", lambda protocol: None)
     assert str(open_path("runs/one")) == f"{tmp_path}/runs/one" and not is_remote(open_path("runs/one"))
     assert str(open_path("gs://bucket/runs/one")) == "gs://bucket/runs/one" and is_remote(open_path("gs://bucket/a"))
     assert open_path(Path("a")) == open_path("a") == open_path(epath.Path("a"))
+
+
+def test_a_bucket_that_nothing_here_can_read_is_refused(monkeypatch):
+    def missing(protocol):
+        raise ImportError(f"Please install what reads {protocol}")
+
+    monkeypatch.setattr("fsspec.get_filesystem_class", missing)
+    with pytest.raises(
+        ValueError, match=r"gs://bucket/run: Please install what reads gs; .* pip install 'lte_jax\[gcs\]'"
+    ):
+        open_path("gs://bucket/run")
 
 
 def test_a_file_is_replaced_whole(tmp_path, monkeypatch):

@@ -15,10 +15,22 @@ BATCH_AXES = ("data", "fsdp")
 MESH_AXIS = dict(V="tensor", D="fsdp", F="tensor", N="tensor", K="tensor", H=None, L=None, E="tensor", X=None)
 
 
+def open_devices() -> list:
+    """Every device of every process. Raises RuntimeError, in one line, where jax cannot open them."""
+    try:
+        return jax.devices()
+    except (RuntimeError, AssertionError) as error:  # jax asserts where no plugin is there at all
+        asked = f"JAX_PLATFORMS = {jax.config.jax_platforms}" if jax.config.jax_platforms else "jax"
+        said = f": {error}" if str(error) else ""
+        raise RuntimeError(
+            f"{asked}: the devices cannot be opened; is jax's build for them installed?{said}"
+        ) from error
+
+
 def make_mesh(config: MeshConfig, devices: Sequence | None = None) -> Mesh:
     """A mesh with axes data, fsdp, tensor over all devices, or over those given. Raises ValueError where the sizes do
     not multiply up."""
-    devices = np.array(jax.devices() if devices is None else devices)
+    devices = np.array(open_devices() if devices is None else devices)
     fixed = config.data * config.tensor
     if config.fsdp == 0:
         raise ValueError("mesh.fsdp = 0: wanted a positive size, or -1 for all devices that are left")
