@@ -400,6 +400,9 @@ class StudyConfig(Section):
     """Which runs `lte study` compares: each arm is the same config with overrides, on every seed, from one base."""
 
     arms: dict[str, tuple[str, ...]] = setting({}, "name of an arm -> its overrides")
+    references: tuple[str, ...] = setting(
+        ("grpo", "extra"), "arms that every other one is compared with, those that the study has"
+    )
     seeds: tuple[int, ...] = setting((0, 1, 2), "RL seeds")
     task_seed: int = setting(0, "seed of the built-in task: facts, beliefs and splits")
     bases: tuple[int | str, ...] = setting(

@@ -86,7 +86,7 @@ def plot_differences(path: Path, title: str, paired: Mapping[str, Mapping[str, M
         for arm, places in arms.items()
         if places["end"]["pass_at_1"]
     ]
-    figure, ax = plt.subplots(figsize=(9, 1.5 + 0.7 * len(lines)), layout="constrained")
+    figure, ax = plt.subplots(figsize=(9, 1.5 + 0.5 * len(lines)), layout="constrained")
     for y, (_, values) in enumerate(lines):
         for i, found in enumerate(filter(None, values["bases"].values())):
             xs = list(found["by_seed"].values())

@@ -11,7 +11,6 @@ from lte_jax.config import Config
 from lte_jax.report.runs import COSTS, SECONDS_MEASURED, RunLog, evaluated_steps, interpolated
 from lte_jax.report.scores import t_interval
 
-REFERENCES = ("grpo", "extra")  # arms that every other one is compared with, where the study has them
 FEWEST = 3  # seeds or bases for a verdict: two of them agree by chance, and their interval shrinks to a point
 EDGE_STEPS = 10  # training figures at the start and the end are means over so many steps, at most half of all
 
@@ -43,7 +42,7 @@ def summarise(config: Config, logs: Sequence[RunLog]) -> dict:
             }
             for arm, runs in arms.items()
         },
-        "paired": _paired(arms, held_out, measures, budgets),
+        "paired": _paired(config.study.references, arms, held_out, measures, budgets),
         "runs": {f"{log.arm}-{log.seed}": {"compile_s": log.compile_s} for log in logs},
     }
 
@@ -162,7 +161,9 @@ def _n_edge(n_steps: int) -> int:
     return max(1, min(EDGE_STEPS, n_steps // 2))
 
 
-def _paired(arms: Arms, benchmark: str, measures: Sequence[str], budgets: Mapping[str, float]) -> dict:
+def _paired(
+    references: Sequence[str], arms: Arms, benchmark: str, measures: Sequence[str], budgets: Mapping[str, float]
+) -> dict:
     """{reference: {arm: {where: {measure: difference arm - reference on the same seed}}}}."""
 
     def value(log: RunLog, where: str, key: str) -> float:
@@ -184,8 +185,8 @@ def _paired(arms: Arms, benchmark: str, measures: Sequence[str], budgets: Mappin
         reference: {
             arm: {where: {key: difference(arm, reference, where, key) for key in measures} for where in ("end", *COSTS)}
             for arm in arms
-            if arm not in REFERENCES[: i + 1]  # a pair of references once
+            if arm not in references[: i + 1]  # a pair of references once
         }
-        for i, reference in enumerate(REFERENCES)
+        for i, reference in enumerate(references)
         if reference in arms
     }

@@ -129,6 +129,11 @@ def test_differences_are_paired_by_seed(study):
         "grpo": ["extra", "lte"],
         "extra": ["lte"],
     }
+    settings, logs, _ = study
+    chosen = settings.study.model_copy(update={"references": ("lte", "absent", "grpo")})
+    paired = summarise(settings.model_copy(update={"study": chosen}), logs)["paired"]
+    assert {reference: [*arms] for reference, arms in paired.items()} == {"lte": ["grpo", "extra"], "grpo": ["extra"]}
+    assert paired["lte"]["grpo"]["end"]["pass_at_1"]["by_seed"] == {0: pytest.approx(-0.3), 1: pytest.approx(-0.3)}
 
 
 def with_offset(summary: dict, offset: float) -> dict:
