@@ -9,7 +9,7 @@ import os
 import tempfile
 from types import SimpleNamespace
 
-from workers import CAP, MEAN, SHAPES, serve
+from workers import CAP, MEAN, SHAPES, serve, torch_model
 
 from lte_jax.records import Problem, Prompt, Sampling, Status, Verdict
 
@@ -137,30 +137,10 @@ class Peer:
 
     def __init__(self, options: SimpleNamespace):
         import torch
-        import transformers
 
-        self.torch, self.transformers, self.options = torch, transformers, options
-        self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        if self.device == "cpu":
-            torch.set_num_threads(1)
-        torch.manual_seed(0)
-        self.vocab_size, d_model, d_ff, n_layers, n_heads, n_kv_heads, d_head = SHAPES[options.shape]
-        config = transformers.Qwen3Config(
-            vocab_size=self.vocab_size,
-            hidden_size=d_model,
-            num_hidden_layers=n_layers,
-            num_attention_heads=n_heads,
-            num_key_value_heads=n_kv_heads,
-            head_dim=d_head,
-            intermediate_size=d_ff,
-            tie_word_embeddings=True,
-            max_position_embeddings=40960,
-            bos_token_id=None,
-            eos_token_id=EOS,
-            pad_token_id=0,
-            attn_implementation="sdpa",
-        )
-        self.model = transformers.Qwen3ForCausalLM(config).to(self.device)
+        self.torch, self.options = torch, options
+        self.model = torch_model(options.shape, EOS)
+        self.device, self.vocab_size = self.model.device.type, self.model.config.vocab_size
 
     def step(self):
         """Master weights float32; bfloat16 by autocast where asked for."""

@@ -183,29 +183,11 @@ class Peer:
         import torch
         import transformers
 
-        self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        if self.device == "cpu":
-            torch.set_num_threads(1)
-        vocab_size, d_model, d_ff, n_layers, n_heads, n_kv_heads, d_head = SHAPES[options.shape]
         dtype, self.cache = options.peer.split("-", 1)
-        config = transformers.Qwen3Config(
-            vocab_size=vocab_size,
-            hidden_size=d_model,
-            num_hidden_layers=n_layers,
-            num_attention_heads=n_heads,
-            num_key_value_heads=n_kv_heads,
-            head_dim=d_head,
-            intermediate_size=d_ff,
-            tie_word_embeddings=True,
-            bos_token_id=None,
-            eos_token_id=None,
-            pad_token_id=0,
-            attn_implementation="sdpa",
-        )
-        torch.manual_seed(0)
         torch.set_default_dtype(getattr(torch, dtype))
-        self.model = transformers.Qwen3ForCausalLM(config).to(self.device).eval()
+        self.model = torch_model(options.shape).eval()
         torch.set_default_dtype(torch.float32)
+        self.device, vocab_size = self.model.device.type, self.model.config.vocab_size
         self.torch, self.transformers, self.options, self.vocab_size = torch, transformers, options, vocab_size
 
     def generate(self, n_rows: int, n_new: int) -> None:
@@ -240,6 +222,33 @@ class Peer:
             return {"tokens": sum(lengths)}
 
         return run
+
+
+def torch_model(shape: str, eos: int | None = None):
+    """transformers' Qwen3 with random weights of torch's default type: on the GPU, or without one on one thread."""
+    import torch
+    import transformers
+
+    torch.manual_seed(0)
+    if not torch.cuda.is_available():
+        torch.set_num_threads(1)
+    vocab_size, d_model, d_ff, n_layers, n_heads, n_kv_heads, d_head = SHAPES[shape]
+    config = transformers.Qwen3Config(
+        vocab_size=vocab_size,
+        hidden_size=d_model,
+        num_hidden_layers=n_layers,
+        num_attention_heads=n_heads,
+        num_key_value_heads=n_kv_heads,
+        head_dim=d_head,
+        intermediate_size=d_ff,
+        tie_word_embeddings=True,
+        max_position_embeddings=40960,
+        bos_token_id=None,
+        eos_token_id=eos,
+        pad_token_id=0,
+        attn_implementation="sdpa",
+    )
+    return transformers.Qwen3ForCausalLM(config).to("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def serve(sides: dict) -> None:
