@@ -90,12 +90,13 @@ def plot_differences(path: Path, title: str, paired: Mapping[str, Mapping[str, M
     for y, (_, values) in enumerate(lines):
         for i, found in enumerate(filter(None, values["bases"].values())):
             xs = list(found["by_seed"].values())
-            ax.plot(xs, [y - 0.15 - 0.08 * i] * len(xs), ".", color=COLOURS[(i + 1) % len(COLOURS)])
+            ax.plot(xs, [y + 0.15 + 0.08 * i] * len(xs), ".", color=COLOURS[(i + 1) % len(COLOURS)])
         low, high = values["interval"] or (values["mean"], values["mean"])
         ax.plot([low, high], [y, y], color="black", lw=2)
         ax.plot([values["mean"]], [y], "D", color="black")
     ax.axvline(0, color="#555555", lw=1)
     ax.set_yticks(range(len(lines)), [name for name, _ in lines])
+    ax.set_ylim(len(lines) - 0.3, -0.7)  # the first on top
     ax.set(xlabel="difference of Pass@1; line: 95% interval over bases; dots: seeds, one colour a base", title=title)
     ax.grid(alpha=0.3, axis="x")
     figure.savefig(path, dpi=150)
