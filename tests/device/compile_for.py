@@ -26,9 +26,9 @@ from lte_jax.device import sampler, update
 from lte_jax.device.arrays import Starts, Tally
 from lte_jax.device.weights import Architecture, Experts
 
-# Layers of Qwen3-0.6B: two, since compiling takes its time; eight to decode, so that the cache is what is large.
+# Layers of Qwen3-0.6B: two, since compiling takes its time; four to decode, so that the cache is what is large.
 ARCH = Architecture(151936, 1024, 3072, 2, 16, 8, 128, 1e6, 1e-6, True)
-DECODED = replace(ARCH, n_layers=8)
+DECODED = replace(ARCH, n_layers=4)
 EXPERTS = replace(  # two layers of Qwen3-30B-A3B
     ARCH, d_model=2048, d_ff=768, n_heads=32, n_kv_heads=4, tied=False, experts=Experts(128, 8, True)
 )

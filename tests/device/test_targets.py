@@ -13,7 +13,7 @@ import pytest
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
 KINDS = {"v5e:2x4": "tpu", "v5p:2x2x1": "tpu", "h200": "cuda"}
-LAYERS, DECODED_LAYERS = 2, 8
+LAYERS, DECODED_LAYERS = 2, 4
 
 
 @pytest.fixture(scope="module", params=KINDS)
