@@ -8,6 +8,7 @@ evaluation, checkpointing, the mesh and the verifier's limits.
 """
 
 import json
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -46,6 +47,7 @@ class RunFolder:
         self.path = open_path(path)
         self._config, self._warn = config.checkpoint, warn
         self._saving: int | None = None  # the step whose checkpoint is being written
+        logging.getLogger("asyncio").addFilter(_is_no_further_failure)
         self.path.mkdir(parents=True, exist_ok=True)
         with ExitStack() as on_error:
             self._lock = lock(self.path, warn) if is_first() else None
@@ -187,6 +189,12 @@ def _set_aside_incomplete(run: epath.Path) -> Iterator[str]:
             aside = path.with_name(f"{path.name}.incomplete")
             path.rename(aside)
             yield f"{aside}: a checkpoint that is not whole was set aside"
+
+
+def _is_no_further_failure(record: logging.LogRecord) -> bool:
+    """Of the writes of a checkpoint that fail together Orbax raises one, which is said; asyncio would print the trace
+    of each other one whenever Python collects it, also behind the line that a run ends with."""
+    return "exception was never retrieved" not in record.getMessage()
 
 
 def _in_short(error: BaseException) -> str:

@@ -156,6 +156,7 @@ def test_a_full_disk_stops_the_run_or_not_and_leaves_the_older_checkpoint(base, 
     finished = start_with_small_files(100_000, *small_run(base, run, *goes_on))
     assert finished.returncode == 2 and "the last checkpoint, of step 4, is missing" in finished.stderr
     warned = finished.stdout.count("could not be written")
+    assert "never retrieved" not in stopped.stderr + finished.stderr  # what asyncio says of further failed writes
     assert warned == 3 and len(read_metrics(run)) == 4 and os.listdir(run / "checkpoints") == ["1"]
 
     assert "at step 1" in lte(*small_run(base, run, *goes_on)).stdout
