@@ -18,6 +18,7 @@ app = typer.Typer(
     add_completion=False,
 )
 
+WRONG_PATH = (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)
 Overrides = Annotated[list[str] | None, typer.Argument(help="section.key=value, any number of them")]
 ConfigFile = Annotated[Path, typer.Argument(help="YAML file, such as configs/quickstart.yaml")]
 Json = Annotated[bool, typer.Option("--json", help="print one JSON object on standard output and nothing else there")]
@@ -381,18 +382,19 @@ def export_hf(
 
 @contextmanager
 def _clear_errors() -> Iterator[None]:
-    """What our own code refuses, and a path that cannot be used, becomes one line and exit code 2; what else a library
-    raises keeps its stack trace."""
+    """What our own code refuses, and a wrong path, becomes one line and exit code 2, which says that another start
+    would not help; what else a library raises, a failing disk too, keeps its stack trace."""
     try:
         yield
     except typer.Exit:  # a RuntimeError to Python: a command that has said why it ends
         raise
     except (ValueError, RuntimeError, OSError) as error:
         raised_in = Path(traceback.extract_tb(error.__traceback__)[-1].filename)
-        is_of_a_path = isinstance(error, OSError) and error.filename is not None
-        if Path(__file__).parent not in raised_in.parents and not is_of_a_path:
+        is_wrong_path = isinstance(error, WRONG_PATH)
+        if Path(__file__).parent not in raised_in.parents and not is_wrong_path:
             raise
-        print(f"error: {error.filename}: {error.strerror}" if is_of_a_path else f"error: {error}", file=sys.stderr)
+        names_it = is_wrong_path and error.filename is not None
+        print(f"error: {error.filename}: {error.strerror}" if names_it else f"error: {error}", file=sys.stderr)
         raise typer.Exit(2) from None
 
 

@@ -96,10 +96,17 @@ def evaluate_model(
 
     if output is None:
         return evaluate(session, opened, progress)
-    settings = sample_settings(session, opened)
-    with Resumable(output / "samples.jsonl", settings, SAMPLE_KEY, part=jax.process_index()) as store:
+    with open_store(output, jax.process_index(), sample_settings(session, opened)) as store:
         live.say(f"{output}: {len(store.done)} responses are there")
         return evaluate(session, opened, progress, store=store)
+
+
+def open_store(folder: Path, process: int, settings: dict) -> Resumable:
+    """The samples of an evaluation: process 0 writes samples.jsonl, process n samples.n.jsonl, and each reads all of
+    them, also those of processes that there were before."""
+    own = folder / (f"samples.{process}.jsonl" if process else "samples.jsonl")
+    parts = {folder / "samples.jsonl", *folder.glob("samples.[0-9]*.jsonl")}
+    return Resumable(own, settings, SAMPLE_KEY, sorted(parts - {own}))
 
 
 def sample_settings(session: Session, benchmarks: Sequence[Benchmark]) -> dict:

@@ -149,8 +149,13 @@ class _Ask:
     origin: Origin
     round: int
     retry: Retry | None = None  # None: the first round
-    n_drawn: int = 0
+    n_drawn: int = 0  # of those that are drawn
     graded: dict[int, Rollout] = field(default_factory=dict)  # by index
+
+    @property
+    def given(self) -> tuple[tuple[int, ...], ...]:
+        """The rollouts' tokens, where they are there already."""
+        return self.retry.given if self.retry else ()
 
 
 @dataclass(frozen=True)
@@ -173,7 +178,7 @@ class _Collection:
         self._pending: deque[_Verdicts] = deque()
         self._groups: dict[int, Group] = {}
         self._n_open = 0  # asks that lack a verdict
-        self._n_awaited = 0  # of these, asks that lack nothing else, and may soon bring another
+        self._n_awaited = 0  # of these, drawn ones that lack nothing else, and may soon bring another
 
     def run(self, problems: NumberedProblems, between_chunks: Callable[[], None]) -> list[Group]:
         for index, (problem, prompt) in problems.items():
@@ -198,10 +203,8 @@ class _Collection:
 
     def _ask(self, ask: _Ask) -> None:
         self._n_open += 1
-        if ask.retry and ask.retry.given:
-            ask.n_drawn = ask.n
-            self._n_awaited += 1
-            self._submit([(ask, index) for index in range(ask.n)], [_given(tokens) for tokens in ask.retry.given])
+        if ask.given:
+            self._submit([(ask, index) for index in range(ask.n)], [_given(tokens) for tokens in ask.given])
             return
         keys = [(self._round.seed, TRAIN, self._round.step, ask.group, ask.round, index) for index in range(ask.n)]
         self._slots.add(Request(ask.prompt, key) for key in keys)
@@ -244,7 +247,7 @@ class _Collection:
     def _complete(self, ask: _Ask) -> None:
         """Makes or mixes the group, and asks for what its strategy wants next."""
         self._n_open -= 1
-        self._n_awaited -= 1
+        self._n_awaited -= not ask.given
         drawn = tuple(ask.graded[index] for index in range(ask.n))
         with self._meter.phase("hint"):
             if ask.retry is None:

@@ -26,14 +26,8 @@ BASE, DATA = "base", "data"  # folders that warmup.make_base writes
 CONFIGS, CACHE, SECONDS = "configs", "cache", "seconds.json"
 BENCHMARKS = ("heldout", "heldout_facts")  # of the built-in task: new problems of practised facts, and of others
 SHARED = ("steps", "seed", "model.path", "data.", "eval.", "study.")  # settings that no arm may have of its own
-MAY_CHANGE = (
-    "log.",
-    *LIMITS,
-    "study.arms",
-    "study.references",
-    "study.seeds",
-    "study.parallel",
-)  # between two starts of a study
+# between two starts of a study
+MAY_CHANGE = ("log.", *LIMITS, "study.arms", "study.references", "study.seeds", "study.parallel")
 
 
 def run_study(config: Config, folder: Path, live: Live) -> dict:

@@ -7,16 +7,8 @@ import signal
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-LONGEST = [
-    "targets",
-    "train",
-    "faults",
-    "compiled",
-    "processes",
-    "rollout",
-    "bucket",
-    "study",
-]  # files, by their minutes
+# Files, by their minutes
+LONGEST = ("targets", "train", "faults", "compiled", "processes", "rollout", "bucket", "study")
 
 os.environ["JAX_PLATFORMS"] = os.environ.get("LTE_TEST_PLATFORM", "cpu")  # cuda, tpu: kernels on their device
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8".strip()

@@ -30,6 +30,13 @@ def cut_off(step: int = 0, index: int = 0) -> Group:
     return group(*(wrong(None, truncated=True) for _ in range(3)), step=step, index=index)
 
 
+def with_trace(step: int = 0, index: int = 0) -> Group:
+    """Every response ran out of space; a given solution is trained beside them."""
+    failed, trace = cut_off(step, index), right(origin=Origin.TRACE, text="given: 42", round=1)
+    given = Attempt(Retry(failed.prompt, 1, Origin.TRACE, None, given=((1, 2),)), (trace,))
+    return replace(failed, members=(*failed.members[:2], trace), attempts=(given,))
+
+
 def report_run(folder: Path, *overrides: str, seed: int = 0, n_steps: int = 6, groups=None, **more) -> Path:
     """A run of `n_steps` steps with an evaluation at both ends; each step has the groups that `groups(step)` gives."""
     settings = build({"seed": seed, "steps": n_steps}, overrides)

@@ -59,7 +59,8 @@ def test_every_config_of_the_paper_passes_the_dry_run(path, model, problems, tmp
 
 def test_luffy_wants_traces_that_fit(model, problems, tmp_path):
     config = ROOT / "configs/qwen3-4b-luffy.yaml"
-    assert "traces: of 1 of 2 problems, at most" in dry_run(config, model, problems).output
+    said = dry_run(config, model, problems).output
+    assert "traces: of 1 of 2 problems, at most" in said and "further rollouts" not in said
     short = dry_run(config, model, problems, "sample.response_budget=3")
     assert short.exit_code == 2 and "1 traces have more tokens than sample.response_budget = 3" in short.stderr
     (tmp_path / "bare.jsonl").write_text('{"problem": "What is 1 + 1?", "answer": "2"}\n')

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from lte_jax import config
 from lte_jax.cli import app
 from lte_jax.config import ConfigError
+from lte_jax.evaluate import open_store
 from lte_jax.report.resumable import Resumable
 
 SMALL = ["model.compute_dtype=float32", "engine.slots=8", "engine.chunk=4", "sample.response_budget=24"]
@@ -93,18 +94,30 @@ def test_other_settings_are_refused_by_name_and_further_ones_are_added(tmp_path)
         Resumable(path, first, ("id", "index"))
 
 
-def test_parts_of_several_processes_are_read_by_all_and_written_by_one(tmp_path):
-    path = tmp_path / "samples.jsonl"
+def test_samples_of_several_processes_are_read_by_all_and_written_by_one(tmp_path):
+    def opened(process, settings=None):
+        return open_store(tmp_path, process, settings or {"model": "m"})
+
     (tmp_path / "samples.old.jsonl").write_text("somebody else's\n")
-    for part in (0, 2):
-        with Resumable(path, {"model": "m"}, ("id",), part) as store:
-            store.write({"id": part})
-    (tmp_path / "samples.2.jsonl").write_text('{"id": 2}\n{"id": 5')  # killed while it wrote
-    with Resumable(path, {"model": "m"}, ("id",), part=1) as store:
-        assert store.done.keys() == {(0,), (2,)}
-    assert (tmp_path / "samples.2.jsonl").read_text().endswith('"id": 5')  # not this process's to cut
-    with pytest.raises(ConfigError, match="begun with other settings: model"):
-        Resumable(path, {"model": "other"}, ("id",), part=3)
+    for process in (0, 2):
+        with opened(process) as store:
+            store.write({"benchmark": "b", "id": process, "index": 0})
+    half = (tmp_path / "samples.2.jsonl").read_text() + '{"benchmark": "b", "id": 5'  # killed while it wrote
+    (tmp_path / "samples.2.jsonl").write_text(half)
+    with opened(1) as store:
+        assert store.done.keys() == {("b", 0, 0), ("b", 2, 0)}
+    assert (tmp_path / "samples.2.jsonl").read_text() == half  # not this process's to cut
+    with pytest.raises(ConfigError, match=r"samples\.1\.jsonl: begun with other settings: model"):
+        opened(3, {"model": "other"})
+
+
+def test_a_numbered_file_beside_is_not_read(tmp_path):
+    for name in ("responses.jsonl", "responses.1.jsonl", "a[1].jsonl"):
+        with Resumable(tmp_path / name, {"n": len(name)}, ("id",)) as store:
+            assert not store.done
+            store.write({"id": name})
+        with Resumable(tmp_path / name, {"n": len(name)}, ("id",)) as store:
+            assert store.done.keys() == {(name,)}
 
 
 def invoked(*arguments):

@@ -45,10 +45,10 @@ def free_address() -> str:
 
 def train(run, *overrides, n_processes=1) -> list[str]:
     """Trains to the end; what each process printed."""
-    return lte("train", QUICKSTART, *SETTINGS, *overrides, "--run", run, n_processes=n_processes)
+    return in_processes("train", QUICKSTART, *SETTINGS, *overrides, "--run", run, n_processes=n_processes)
 
 
-def lte(*arguments, n_processes=1, n_devices=8) -> list[str]:
+def in_processes(*arguments, n_processes=1, n_devices=8) -> list[str]:
     """Runs a command in several processes to its end; what each of them printed."""
     address = free_address()
     command = [sys.executable, "-m", "lte_jax.cli", *arguments]
@@ -131,7 +131,7 @@ def test_two_processes_evaluate_as_one_does_and_one_can_take_over(base, tmp_path
     suite, folder = tmp_path / "suite.yaml", tmp_path / "evaluation"
     suite.write_text(base[-1].removeprefix("eval.").replace("=", ": ", 1))
     asked = ["eval", base[0].removeprefix("model.path="), *SETTINGS, "--suite", suite, "--output", folder]
-    said = lte(*asked, n_processes=2)
+    said = in_processes(*asked, n_processes=2)
     assert "Pass@1" in said[0] and "Pass@1" not in said[1]  # one speaks
     found = (folder / "problems.jsonl").read_text()
     parts = [folder / name for name in ("samples.jsonl", "samples.1.jsonl")]
@@ -140,7 +140,7 @@ def test_two_processes_evaluate_as_one_does_and_one_can_take_over(base, tmp_path
     parts[0].write_text("".join(lines[0][:2]))
     parts[1].write_text(lines[1][0])
     (folder / "problems.jsonl").unlink()
-    (said,) = lte(*asked)
+    (said,) = in_processes(*asked)
     assert "3 responses are there" in said and (folder / "problems.jsonl").read_text() == found
     assert [len(part.read_text().splitlines()) for part in parts] == [2 + 7, 1]
 

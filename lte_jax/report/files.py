@@ -58,8 +58,20 @@ class RunFiles:
 def whole_lines(path: epath.Path) -> list[str]:
     """The JSON lines of a file; one that a kill left half-written is passed over.
 
-    Split at newlines only: a response may hold other characters that `splitlines` takes for line ends."""
-    return [line for line in path.read_text(encoding="utf-8").split("\n") if line.endswith("}")]
+    Split at newlines only: a response may hold other characters that `splitlines` takes for line ends. Bytes, since the
+    half may end inside a character; and it may end with a brace of the response."""
+    lines = path.read_bytes().split(b"\n")
+    if not _is_json(lines[-1]):
+        lines.pop()
+    return [line.decode("utf-8") for line in lines if line.endswith(b"}")]
+
+
+def _is_json(text: bytes) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:  # UnicodeDecodeError is one too
+        return False
+    return True
 
 
 def read_metrics(run: epath.Path) -> list[dict]:

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from reportruns import report_run, rescued, solved, two_arms
+from reportruns import report_run, rescued, solved, two_arms, with_trace
 
 from lte_jax.report.page.write import write_report
 
@@ -170,6 +170,16 @@ def test_a_group_opens_to_failures_hint_and_rescue(page):
     assert "First attempts: 0 of 3 correct" in body and "answer 41" in body
     assert "a hint that lists 2 wrong answers" in body and "With it: 1 of 2 correct" in body
     assert page.locator(".hint .rollout[open] pre").first.inner_text() == "the hint helped"
+
+
+def test_a_given_solution_stands_beside_the_attempts(browser, tmp_path):
+    report_run(tmp_path / "run", n_steps=1, groups=lambda step: [with_trace()])
+    write_report([tmp_path / "run"], tmp_path / "page.html")
+    with opened(browser, tmp_path / "page.html", 1280) as (page, said):
+        page.locator(".group > summary").first.click()
+        given = page.locator(".group .hint").inner_text()
+        assert "A given solution" in given and "trained" in given and "Tried again" not in given
+        assert said == []
 
 
 def test_the_listed_answers_are_marked_in_the_hint(page):

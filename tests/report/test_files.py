@@ -1,8 +1,10 @@
 """The text files of a run: read back as written, cut at a step, robust against what a kill and a model leave."""
 
+import pytest
+from etils import epath
 from handmade import group, right, wrong
 
-from lte_jax.report.files import RunFiles, read_metrics, read_rollouts
+from lte_jax.report.files import RunFiles, read_metrics, read_rollouts, whole_lines
 
 
 def test_a_response_with_line_separators_reads_back(tmp_path):
@@ -26,9 +28,17 @@ def test_cutting_removes_the_step_and_what_follows(tmp_path):
     assert len(list(read_rollouts(tmp_path))) == 2
 
 
-def test_a_half_written_line_is_passed_over(tmp_path):
+@pytest.mark.parametrize("half", ['{"step": 1, "rew', '{"step": 1, "response": "\\\\boxed{4}', '{"step": 1, "é'])
+@pytest.mark.parametrize("cut", [0, 1])
+def test_a_half_written_line_is_passed_over(tmp_path, half, cut):
     files = RunFiles(tmp_path)
     files.write_metrics({"step": 0})
-    with (tmp_path / "metrics/000000.jsonl").open("a") as file:
-        file.write('{"step": 1, "rew')
+    with (tmp_path / "metrics/000000.jsonl").open("ab") as file:
+        file.write(half.encode()[: len(half.encode()) - cut])
     assert read_metrics(tmp_path) == [{"step": 0}]
+
+
+def test_a_last_line_needs_no_newline(tmp_path):
+    path = epath.Path(tmp_path) / "problems.jsonl"
+    path.write_text('{"id": 1}\n{"id": 2}')
+    assert whole_lines(path) == ['{"id": 1}', '{"id": 2}']

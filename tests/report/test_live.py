@@ -4,7 +4,7 @@ import io
 
 import pytest
 from handmade import group, right
-from reportruns import cut_off, rescued, solved
+from reportruns import cut_off, rescued, solved, with_trace
 from rich.console import Console
 
 from lte_jax.report.clean import clean, clipped
@@ -99,6 +99,11 @@ def test_sample_responses_are_spread_over_the_step_and_a_rescued_group_shows_its
     assert "step 5: sample responses" in text and "first" in text and "second" not in text
     assert "the hint helped" in text and "hinted" in text
     assert rendered(sample_table(0, groups, 9)).count("six times seven") == 4
+
+
+def test_sample_responses_are_the_models_own():
+    assert "given" not in rendered(sample_table(0, [with_trace()], 1))
+    assert rescue_line(with_trace()) is None
 
 
 def test_hostile_text_reaches_no_terminal():

@@ -4,16 +4,13 @@ import json
 import re
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from commands import ROOT, lte
-from handmade import right
-from reportruns import cut_off, report_run, rescued, solved, two_arms
+from reportruns import report_run, rescued, solved, two_arms, with_trace
 
 from lte_jax.config import ConfigError
-from lte_jax.records import Attempt, Origin, Retry
 from lte_jax.report.page import curves as curves_module
 from lte_jax.report.page.curves import curves
 from lte_jax.report.page.embed import script_json
@@ -142,11 +139,7 @@ def test_a_group_is_named_by_what_became_of_it(tmp_path):
 
 
 def test_a_given_solution_is_no_rescue(tmp_path):
-    trace = right(origin=Origin.TRACE, text="given: 42", round=1)
-    failed = cut_off()
-    attempt = Attempt(Retry(failed.prompt, 1, Origin.TRACE, None, given=((1, 2),)), (trace,))
-    mixed = replace(failed, members=(*failed.members[:2], trace), attempts=(attempt,))
-    report_run(tmp_path / "run", n_steps=1, groups=lambda step: [mixed])
+    report_run(tmp_path / "run", n_steps=1, groups=lambda step: [with_trace()])
     write_report([tmp_path / "run"], tmp_path / "page.html")
     (found,) = embedded((tmp_path / "page.html").read_text())
     assert (found["outcome"], found["mode"]) == ("failed", "all_truncated")
