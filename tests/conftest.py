@@ -13,7 +13,7 @@ LONGEST = ("targets", "train", "faults", "compiled", "processes", "rollout", "bu
 os.environ["JAX_PLATFORMS"] = os.environ.get("LTE_TEST_PLATFORM", "cpu")  # cuda, tpu: kernels on their device
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8".strip()
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(REPOSITORY / ".pytest_cache" / "jax"))
-os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 os.environ.pop("TF_CPP_MIN_LOG_LEVEL", None)  # a test reads the partitioner's warnings
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"

@@ -1,4 +1,5 @@
-"""Every device program, compiled for a TPU slice and for an H200 by their own compilers, without the device."""
+"""Every device program, compiled for a v5p slice and for an H200 by their own compilers, without the device. The
+programs of a run for a v5e slice: tests/plan/test_compiled.py."""
 
 import json
 import math
@@ -12,7 +13,7 @@ import pytest
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
-KINDS = {"v5e:2x4": "tpu", "v5p:2x2x1": "tpu", "h200": "cuda"}
+KINDS = {"v5p:2x2x1": "tpu", "h200": "cuda"}
 LAYERS, DECODED_LAYERS = 2, 4
 
 
