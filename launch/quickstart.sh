@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The main job on the built-in task, from nothing, on a CPU: about 10 minutes on 2 cores after the installation.
+# The main job on the built-in task, from nothing, on a CPU: 8 to 11 minutes on 2 cores, installation included.
 #
 #   bash launch/quickstart.sh [section.key=value ...]
 #

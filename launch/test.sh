@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The tests, from nothing: about 10 minutes on 2 cores after the installation.
+# The tests, from nothing: 10 to 16 minutes on 2 cores after the installation.
 #
 #   bash launch/test.sh [pytest arguments]
 #
