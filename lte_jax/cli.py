@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -383,19 +383,23 @@ def export_hf(
 @contextmanager
 def _clear_errors() -> Iterator[None]:
     """What our own code refuses, and a wrong path, becomes one line and exit code 2, which says that another start
-    would not help; what else a library raises, a failing disk too, keeps its stack trace."""
+    would not help; what else a library raises, and what a full or failing disk does, keeps its stack trace."""
     try:
         yield
     except typer.Exit:  # a RuntimeError to Python: a command that has said why it ends
         raise
-    except (ValueError, RuntimeError, OSError) as error:
+    except WRONG_PATH as error:
+        _refuse(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    except (ValueError, RuntimeError) as error:
         raised_in = Path(traceback.extract_tb(error.__traceback__)[-1].filename)
-        is_wrong_path = isinstance(error, WRONG_PATH)
-        if Path(__file__).parent not in raised_in.parents and not is_wrong_path:
+        if Path(__file__).parent not in raised_in.parents:
             raise
-        names_it = is_wrong_path and error.filename is not None
-        print(f"error: {error.filename}: {error.strerror}" if names_it else f"error: {error}", file=sys.stderr)
-        raise typer.Exit(2) from None
+        _refuse(str(error))
+
+
+def _refuse(what: str) -> NoReturn:
+    print(f"error: {what}", file=sys.stderr)
+    raise typer.Exit(2) from None
 
 
 def _verifier(config):

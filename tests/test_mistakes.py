@@ -35,6 +35,13 @@ def test_paths_that_are_missing_or_wrong(base, tmp_path):
     assert "absent.jsonl: there is no such file" in said
 
 
+def test_a_full_disk_is_no_mistake(base, tmp_path):
+    """Code 2 tells a launcher not to start again; here it should."""
+    (tmp_path / "hashes.json.partial").symlink_to("/dev/full")
+    done = lte("train", QUICKSTART, *base, "--run", tmp_path, check=False)
+    assert done.returncode == 1 and "No space left on device" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
