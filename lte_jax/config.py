@@ -1,14 +1,17 @@
 """Every setting, with its unit and meaning. Frozen pydantic models; one YAML file per experiment; `section.key=value`
 overrides. An unknown key is an error that names the nearest known one; what the paper leaves open is a field here.
+Each setting says what another value does to a run that is continued (`Kind`).
 """
 
 import difflib
+import os
 from collections.abc import Iterator, Sequence
+from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 
 class ConfigError(ValueError):
@@ -19,34 +22,66 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
 
-def setting(default: Any, meaning: str, **limits: Any) -> Any:
-    return Field(default, description=meaning, **limits)
+class Kind(StrEnum):
+    """What another value of a setting does to a run that is continued."""
+
+    METHOD = "method"  # another training from there on: only with `lte train --change`, which writes it down
+    LAYOUT = "layout"  # memory and speed: the same mathematics, in which last bits may differ; said aloud
+    APART = "apart"  # nothing that is trained: logs, evaluation, checkpoints, limits of time
+    CONTENT = "content"  # a path: what lies there counts, not where
+
+
+METHOD, LAYOUT, APART, CONTENT = Kind
+
+
+def setting(default: Any, meaning: str, kind: Kind, **limits: Any) -> Any:
+    return Field(default, description=meaning, json_schema_extra={"kind": kind}, **limits)
+
+
+def in_home(path: str) -> str:
+    """The path with the home folder in place of a leading `~`, which a shell leaves standing behind `key=`."""
+    return os.path.expanduser(path)
+
+
+PathText = Annotated[str, AfterValidator(in_home)]
 
 
 class ModelConfig(Section):
-    path: str = setting("", "the starting model: a Hugging Face folder, a run folder, or a Hub id (with revision)")
-    revision: str = setting("", "commit of the Hub id, 40 hexadecimal digits; empty for a folder")
+    path: PathText = setting(
+        "", "the starting model: a Hugging Face folder, a run folder, or a Hub id (with revision)", CONTENT
+    )
+    revision: str = setting("", "commit of the Hub id, 40 hexadecimal digits; empty for a folder", CONTENT)
     compute_dtype: Literal["float32", "bfloat16"] = setting(
         "bfloat16",
         "type of matmul operands, sums in float32; norms, softmax, logits and master weights are float32 always",
+        METHOD,
     )
     attention: Literal["auto", "reference", "xla", "cudnn", "splash"] = setting(
         "auto",
         "attention implementation for prefill and training; auto: splash on TPU, cudnn on GPU with bfloat16, else xla",
+        LAYOUT,
     )
-    scan_layers: bool = setting(True, "scan over layers in training (fast compile); false unrolls (faster on CPU)")
+    scan_layers: bool = setting(
+        True, "scan over layers in training (fast compile); false unrolls (faster on CPU)", LAYOUT
+    )
     remat: Literal["none", "dots", "offload", "full"] = setting(
         "full",
         "what the backward pass recomputes per layer: nothing, all but matmul outputs (offload: kept in the host's "
         "memory), or everything",
+        LAYOUT,
     )
     logprob_chunk: int = setting(
-        1024, "tokens per chunk and batch shard of the vocabulary log-prob; bounds memory to chunk x V floats", ge=1
+        1024,
+        "tokens per chunk and batch shard of the vocabulary log-prob; bounds memory to chunk x V floats",
+        LAYOUT,
+        ge=1,
     )
 
 
 class DataConfig(Section):
-    train: str = setting("", "JSONL or Parquet file of training problems: problem, answer, optional id (required)")
+    train: PathText = setting(
+        "", "JSONL or Parquet file of training problems: problem, answer, optional id (required)", CONTENT
+    )
 
 
 class HintConfig(Section):
@@ -55,40 +90,51 @@ class HintConfig(Section):
         "mention this note.\n\n"
         "Please reason step by step, and put your final answer within \\boxed{}.",
         "prompt where every rollout was truncated",
+        METHOD,
     )
     concise_hint: str = setting(
         "{problem}\n\nThese final answers are known to be wrong: {answers}. Do not use any of them, and do not mention "
         "this note. Other attempts ran out of space: think concisely and finish.\n\n"
         "Please reason step by step, and put your final answer within \\boxed{}.",
         "prompt where some rollouts were truncated and others wrong",
+        METHOD,
     )
     hint: str = setting(
         "{problem}\n\nThese final answers are known to be wrong: {answers}. Do not use any of them, and do not mention "
         "this note.\n\nPlease reason step by step, and put your final answer within \\boxed{}.",
         "prompt where no rollout was truncated",
+        METHOD,
     )
-    separator: str = setting(", ", "text between two listed answers")
-    max_answers: int = setting(8, "most answers that a hint lists", ge=1)
-    max_answer_chars: int = setting(64, "longest answer that a hint lists, characters", ge=1)
+    separator: str = setting(", ", "text between two listed answers", METHOD)
+    max_answers: int = setting(8, "most answers that a hint lists", METHOD, ge=1)
+    max_answer_chars: int = setting(64, "longest answer that a hint lists, characters", METHOD, ge=1)
     leak_patterns: tuple[str, ...] = setting(
         (r"known to be wrong", r"\b(?:the|this) (?:hint|note)\b", r"(?:earlier|other|previous) attempts"),
         "regular expressions (case ignored) by which a response is said to name the hint",
+        METHOD,
     )
 
 
 class PromptConfig(Section):
     template: Literal["plain", "chat", "file"] = setting(
-        "plain", "plain text; the tokenizer's chat template around it; or the chat template in `file`"
+        "plain", "plain text; the tokenizer's chat template around it; or the chat template in `file`", METHOD
     )
-    file: str = setting("", "Jinja chat template that takes the place of the tokenizer's; with template: file")
+    file: PathText = setting(
+        "", "Jinja chat template that takes the place of the tokenizer's; with template: file", CONTENT
+    )
     text: str = setting(
         "{problem}\n\nPlease reason step by step, and put your final answer within \\boxed{}.",
         "the plain prompt; {problem} is replaced",
+        METHOD,
     )
-    system: str = setting("", "system message of a chat template; empty: none")
-    enable_thinking: bool = setting(False, "passed to the chat template")
-    budget: int = setting(1024, "longest plain prompt, tokens; a longer one is refused when problems load", ge=1)
-    hinted_budget: int = setting(2048, "longest hinted prompt, tokens; answers are dropped from the end to fit", ge=1)
+    system: str = setting("", "system message of a chat template; empty: none", METHOD)
+    enable_thinking: bool = setting(False, "passed to the chat template", METHOD)
+    budget: int = setting(
+        1024, "longest plain prompt, tokens; a longer one is refused when problems load", LAYOUT, ge=1
+    )
+    hinted_budget: int = setting(
+        2048, "longest hinted prompt, tokens; answers are dropped from the end to fit", METHOD, ge=1
+    )
     hints: HintConfig = HintConfig()
 
     @model_validator(mode="after")
@@ -103,18 +149,23 @@ class PromptConfig(Section):
 
 
 class SampleConfig(Section):
-    group_size: int = setting(8, "G: rollouts per problem and round", ge=2)
-    temperature: float = setting(1.0, "sampling temperature", gt=0)
+    group_size: int = setting(8, "G: rollouts per problem and round", METHOD, ge=2)
+    temperature: float = setting(1.0, "sampling temperature", METHOD, gt=0)
     top_p: float = setting(
-        1.0, "nucleus mass; below 1 warns, since ratios use the untruncated distribution", gt=0, le=1
+        1.0, "nucleus mass; below 1 warns, since ratios use the untruncated distribution", METHOD, gt=0, le=1
     )
-    top_k: int = setting(0, "most likely tokens kept; 0: all", ge=0)
-    response_budget: int = setting(8192, "L: longest response, tokens, stop token included", ge=1)
+    top_k: int = setting(0, "most likely tokens kept; 0: all", METHOD, ge=0)
+    response_budget: int = setting(8192, "L: longest response, tokens, stop token included", METHOD, ge=1)
     stop_strings: tuple[str, ...] = setting(
-        (), "text that ends a response, in training, evaluation and generation; kept with the token that completes it"
+        (),
+        "text that ends a response, in training, evaluation and generation; kept with the token that completes it",
+        METHOD,
     )
     max_attempts: int = setting(
-        10, "with advantage.zero_variance = resample: rounds of problems per step after which the run gives up", ge=1
+        10,
+        "with advantage.zero_variance = resample: rounds of problems per step after which the run gives up",
+        APART,
+        ge=1,
     )
 
     @model_validator(mode="after")
@@ -128,30 +179,37 @@ class OverlongConfig(Section):
     """What is done about responses near the budget. Pass levels always come from the verdicts."""
 
     shaping: Literal["none", "soft"] = setting(
-        "none", "soft: rewards fall linearly over the last `buffer` tokens of the budget (DAPO)"
+        "none", "soft: rewards fall linearly over the last `buffer` tokens of the budget (DAPO)", METHOD
     )
-    buffer: int = setting(4096, "tokens before sample.response_budget over which the reward falls", ge=1)
-    factor: float = setting(1.0, "what a response of the whole budget loses", gt=0)
-    filter: bool = setting(False, "truncated responses count in the baseline but are not trained, nor counted in Z")
+    buffer: int = setting(4096, "tokens before sample.response_budget over which the reward falls", METHOD, ge=1)
+    factor: float = setting(1.0, "what a response of the whole budget loses", METHOD, gt=0)
+    filter: bool = setting(
+        False, "truncated responses count in the baseline but are not trained, nor counted in Z", METHOD
+    )
 
 
 class EngineConfig(Section):
-    slots: int = setting(64, "rows decoded at once", ge=1)
+    slots: int = setting(64, "rows decoded at once", LAYOUT, ge=1)
     shrink: bool = setting(
-        True, "move few rows to a half or a quarter of the slots; false: fewer programs to compile, steps of equal cost"
+        True,
+        "move few rows to a half or a quarter of the slots; false: fewer programs to compile, steps of equal cost",
+        LAYOUT,
     )
-    chunk: int = setting(32, "most decode steps between two looks of the host", ge=1)
-    overlap: int = setting(4, "decode steps that at least run while the host refills what the last chunk freed", ge=1)
+    chunk: int = setting(32, "most decode steps between two looks of the host", LAYOUT, ge=1)
+    overlap: int = setting(
+        4, "decode steps that at least run while the host refills what the last chunk freed", LAYOUT, ge=1
+    )
     verdict_lag: int | Literal["free"] = setting(
         2,
         "chunks after which a finished response's verdict is waited for, so that the layout follows from the tokens; "
         "free: read when it is there, which gives up bitwise repetition",
+        LAYOUT,
     )
     compile_ahead: bool = setting(
-        False, "compile every program that sampling and updates may need before the first step, with progress"
+        False, "compile every program that sampling and updates may need before the first step, with progress", LAYOUT
     )
-    prefill_rows: int = setting(8, "most distinct prompts prefilled at once", ge=1)
-    length_bucket: int = setting(128, "prompts and the cache are padded to a multiple of this, tokens", ge=1)
+    prefill_rows: int = setting(8, "most distinct prompts prefilled at once", LAYOUT, ge=1)
+    length_bucket: int = setting(128, "prompts and the cache are padded to a multiple of this, tokens", LAYOUT, ge=1)
 
 
 class ExploreConfig(Section):
@@ -159,78 +217,92 @@ class ExploreConfig(Section):
         "lte",
         "none-pass groups get nothing; G more rollouts of the plain prompt; of a hinted one. luffy: every group gets "
         "its problem's `trace`",
+        METHOD,
     )
-    rounds: int = setting(1, "most further rounds per group; one more runs only while nothing is correct", ge=1)
+    rounds: int = setting(1, "most further rounds per group; one more runs only while nothing is correct", METHOD, ge=1)
     hints: Literal["real", "random"] = setting(
-        "real", "random: as many values as the real list has, from the whole domain (a control)"
+        "real", "random: as many values as the real list has, from the whole domain (a control)", METHOD
     )
     answer_domain: tuple[str, ...] = setting(
-        (), "values that random hints are drawn from; empty: the lists of other groups of earlier steps"
+        (), "values that random hints are drawn from; empty: the lists of other groups of earlier steps", METHOD
     )
-    keep_failed: int = setting(1, "failed members that mixing leaves in a group at least; 0: replace all", ge=0)
-    drop_leaking: bool = setting(False, "leave correct hinted responses that name the hint out of the mixing")
+    keep_failed: int = setting(1, "failed members that mixing leaves in a group at least; 0: replace all", METHOD, ge=0)
+    drop_leaking: bool = setting(False, "leave correct hinted responses that name the hint out of the mixing", METHOD)
 
 
 class AdvantageConfig(Section):
     baseline: Literal["mean_std", "mean", "leave_one_out"] = setting(
-        "mean_std", "(R - mean)/(std + eps) with the unbiased std; R - mean (Dr.GRPO); leave-one-out (RLOO)"
+        "mean_std", "(R - mean)/(std + eps) with the unbiased std; R - mean (Dr.GRPO); leave-one-out (RLOO)", METHOD
     )
-    eps: float = setting(1e-6, "added to the std", ge=0)
+    eps: float = setting(1e-6, "added to the std", METHOD, ge=0)
     zero_variance: Literal["leave_out", "keep", "resample", "entropy"] = setting(
         "leave_out",
         "groups of equal rewards: not computed but counted in Z; computed; replaced by further problems until every "
         "group has right and wrong members (DAPO); given an advantage by token entropy (RL-ZVP)",
+        METHOD,
     )
-    entropy_scale: float = setting(0.1, "alpha of the advantage by token entropy (0.1 to 0.2 in RL-ZVP)", gt=0)
+    entropy_scale: float = setting(0.1, "alpha of the advantage by token entropy (0.1 to 0.2 in RL-ZVP)", METHOD, gt=0)
 
 
 class LossConfig(Section):
     ratio: Literal["token", "sequence"] = setting(
-        "token", "on-policy ratio: of each token, or one per row, exp(mean of log r) (GSPO)"
+        "token", "on-policy ratio: of each token, or one per row, exp(mean of log r) (GSPO)", METHOD
     )
     on_policy_objective: Literal["clip", "dual_clip", "cispo"] = setting(
-        "clip", "PPO's clip; with a floor of c A where A < 0; or the clipped ratio as a constant weight (CISPO)"
+        "clip", "PPO's clip; with a floor of c A where A < 0; or the clipped ratio as a constant weight (CISPO)", METHOD
     )
     clip_eps_low: float = setting(
-        0.2, "on-policy ratios are clipped below 1 - this (GSPO: 3e-4); 1: no lower end", gt=0, le=1
+        0.2, "on-policy ratios are clipped below 1 - this (GSPO: 3e-4); 1: no lower end", METHOD, gt=0, le=1
     )
-    clip_eps_high: float = setting(0.2, "on-policy ratios are clipped above 1 + this (DAPO: 0.28; GSPO: 4e-4)", gt=0)
-    dual_clip_c: float = setting(3.0, "c of the dual clip: for A < 0 the objective is at least c A", gt=1)
+    clip_eps_high: float = setting(
+        0.2, "on-policy ratios are clipped above 1 + this (DAPO: 0.28; GSPO: 4e-4)", METHOD, gt=0
+    )
+    dual_clip_c: float = setting(3.0, "c of the dual clip: for A < 0 the objective is at least c A", METHOD, gt=1)
     old_logp: Literal["sampler", "trainer"] = setting(
         "sampler",
         "denominator of on-policy ratios: as recorded while sampling, or recomputed before the step's first update",
+        METHOD,
     )
     correction: Literal["none", "truncate", "reject"] = setting(
         "none",
         "weight of on-policy tokens for w = trainer's/sampler's probability: 1; min(w, max) (TIS); w inside the range, "
         "else 0 (IcePop)",
+        METHOD,
     )
-    correction_max: float = setting(2.0, "largest weight of truncate (verl 2, TRL 3)", ge=1)
-    correction_range: tuple[float, float] = setting((0.5, 5.0), "weights that reject leaves (IcePop)")
+    correction_max: float = setting(2.0, "largest weight of truncate (verl 2, TRL 3)", METHOD, ge=1)
+    correction_range: tuple[float, float] = setting((0.5, 5.0), "weights that reject leaves (IcePop)", METHOD)
     hinted_objective: Literal["shaped", "ratio", "clipped", "uncorrected"] = setting(
         "shaped",
         "hinted tokens: f(r) A with f(r) = r/(r + gamma); r A; clipped like on-policy ones; A log r, which corrects "
         "nothing (a control)",
+        METHOD,
     )
-    gamma: float = setting(0.1, "gamma of f(r) = r/(r + gamma)", gt=0)
+    gamma: float = setting(0.1, "gamma of f(r) = r/(r + gamma)", METHOD, gt=0)
     hinted_denominator: Literal["recorded", "one"] = setting(
-        "recorded", "denominator of r': the sampler's probability under the hinted prompt, or 1 (LUFFY)"
+        "recorded", "denominator of r': the sampler's probability under the hinted prompt, or 1 (LUFFY)", METHOD
     )
-    hinted_weight: float = setting(1.0, "factor on the hinted part; 0: its failures keep their negative push", ge=0)
+    hinted_weight: float = setting(
+        1.0, "factor on the hinted part; 0: its failures keep their negative push", METHOD, ge=0
+    )
     normaliser: Literal["token_mean", "token_mean_by_part", "sequence_mean", "constant"] = setting(
         "token_mean",
         "Z: all response tokens of the update; each part by its own; 1/(rows x own length); 1/(rows x response budget)",
+        METHOD,
     )
-    entropy_coef: float = setting(0.0, "c of the entropy bonus of LTE+ (0.001 in LUFFY's script)", ge=0, le=1)
+    entropy_coef: float = setting(0.0, "c of the entropy bonus of LTE+ (0.001 in LUFFY's script)", METHOD, ge=0, le=1)
     entropy_schedule: Literal["fixed", "adaptive"] = setting(
-        "fixed", "adaptive: c starts at 0 and moves by entropy_step towards entropy_target, applied only below it"
+        "fixed",
+        "adaptive: c starts at 0 and moves by entropy_step towards entropy_target, applied only below it",
+        METHOD,
     )
-    entropy_target: float = setting(0.2, "entropy that the adaptive c aims at, nats per token (Skywork-OR1)", gt=0)
-    entropy_step: float = setting(0.005, "what the adaptive c moves by in one step", gt=0, le=1)
+    entropy_target: float = setting(
+        0.2, "entropy that the adaptive c aims at, nats per token (Skywork-OR1)", METHOD, gt=0
+    )
+    entropy_step: float = setting(0.005, "what the adaptive c moves by in one step", METHOD, gt=0, le=1)
     kl: Literal["none", "k1", "k2", "k3"] = setting(
-        "none", "KL to the starting model on on-policy rows: k1 in the reward, k2 and k3 in the loss"
+        "none", "KL to the starting model on on-policy rows: k1 in the reward, k2 and k3 in the loss", METHOD
     )
-    kl_coef: float = setting(0.001, "beta of the KL", gt=0)
+    kl_coef: float = setting(0.001, "beta of the KL", METHOD, gt=0)
 
     @model_validator(mode="after")
     def _options_agree(self):
@@ -254,24 +326,29 @@ class LossConfig(Section):
 
 
 class OptimConfig(Section):
-    problems_per_update: int = setting(64, "groups per optimiser step; divides problems_per_step", ge=1)
-    lr: float = setting(1e-6, "peak learning rate", gt=0)
-    schedule: Literal["constant", "cosine", "linear"] = setting("constant", "after the warm-up; counted in updates")
-    warmup_updates: int = setting(0, "updates over which the rate rises linearly from 0", ge=0)
-    final_lr_frac: float = setting(0.0, "share of the peak that cosine and linear end at", ge=0, le=1)
-    b1: float = setting(0.9, "AdamW beta 1", ge=0, lt=1)
-    b2: float = setting(0.999, "AdamW beta 2", ge=0, lt=1)
-    eps: float = setting(1e-8, "AdamW epsilon", gt=0)
-    weight_decay: float = setting(0.01, "AdamW decoupled weight decay", ge=0)
+    problems_per_update: int = setting(64, "groups per optimiser step; divides problems_per_step", METHOD, ge=1)
+    lr: float = setting(1e-6, "peak learning rate", METHOD, gt=0)
+    schedule: Literal["constant", "cosine", "linear"] = setting(
+        "constant", "after the warm-up; counted in updates", METHOD
+    )
+    warmup_updates: int = setting(0, "updates over which the rate rises linearly from 0", METHOD, ge=0)
+    final_lr_frac: float = setting(0.0, "share of the peak that cosine and linear end at", METHOD, ge=0, le=1)
+    b1: float = setting(0.9, "AdamW beta 1", METHOD, ge=0, lt=1)
+    b2: float = setting(0.999, "AdamW beta 2", METHOD, ge=0, lt=1)
+    eps: float = setting(1e-8, "AdamW epsilon", METHOD, gt=0)
+    weight_decay: float = setting(0.01, "AdamW decoupled weight decay", METHOD, ge=0)
     moments: Literal["device", "host"] = setting(
-        "device", "where AdamW's moments lie between updates; host: pinned memory beside each device"
+        "device", "where AdamW's moments lie between updates; host: pinned memory beside each device", LAYOUT
     )
-    clip_norm: float = setting(1.0, "gradients are scaled down to this global norm", gt=0)
+    clip_norm: float = setting(1.0, "gradients are scaled down to this global norm", METHOD, gt=0)
     microbatch_tokens: int = setting(
-        16384, "most tokens, padding included, of one forward and backward; at least one row per batch shard", ge=1
+        16384,
+        "most tokens, padding included, of one forward and backward; at least one row per batch shard",
+        LAYOUT,
+        ge=1,
     )
-    length_bucket: int = setting(256, "rows are padded to a multiple of this, tokens", ge=1)
-    max_nonfinite: int = setting(5, "non-finite updates in a row that stop the run", ge=1)
+    length_bucket: int = setting(256, "rows are padded to a multiple of this, tokens", LAYOUT, ge=1)
+    max_nonfinite: int = setting(5, "non-finite updates in a row that stop the run", APART, ge=1)
 
     def rows_per_shard(self, n_columns: int, shards: int) -> int:
         """The largest power of two of rows that the token budget allows each batch shard, one at least."""
@@ -279,65 +356,79 @@ class OptimConfig(Section):
 
 
 class MeshConfig(Section):
-    data: int = setting(1, "devices over which batches are split and weights are copied", ge=1)
-    fsdp: int = setting(-1, "devices over which batches and weights are split; -1: all that are left", ge=-1)
-    tensor: int = setting(1, "devices over which heads, feed-forward and vocabulary are split", ge=1)
+    data: int = setting(1, "devices over which batches are split and weights are copied", LAYOUT, ge=1)
+    fsdp: int = setting(-1, "devices over which batches and weights are split; -1: all that are left", LAYOUT, ge=-1)
+    tensor: int = setting(1, "devices over which heads, feed-forward and vocabulary are split", LAYOUT, ge=1)
 
 
 class ConventionsConfig(Section):
     """What counts as equal where mathematics alone does not say."""
 
     relative_tolerance: float = setting(
-        1e-4, "for a gold with a decimal point or an exponent; an exact gold is matched exactly", ge=0, lt=1
+        1e-4, "for a gold with a decimal point or an exponent; an exact gold is matched exactly", METHOD, ge=0, lt=1
     )
     decimal_digits: int = setting(
-        10, "an exact gold without a finite decimal form accepts one of this many right digits or more; 0: never", ge=0
+        10,
+        "an exact gold without a finite decimal form accepts one of this many right digits or more; 0: never",
+        METHOD,
+        ge=0,
     )
-    percent_is_decimal: bool = setting(True, "gold 50% accepts 0.5; a gold without the sign or word never does")
-    degrees_optional: bool = setting(True, "90 matches 90 degrees, both ways")
-    units_optional: bool = setting(True, "5 matches 5 cm, both ways; 5 cm never matches 5 m")
-    list_is_unordered: bool = setting(True, "1, -2 matches -2, 1; a tuple in brackets is always ordered")
-    equation_gives_value: bool = setting(True, "x = 5 matches 5, both ways; x + y = 5 never does")
-    choice_with_text: bool = setting(True, "gold B accepts B) with the text of B")
-    join_boxes: bool = setting(True, "of several boxes the last counts, and all of them where the gold is a list")
+    percent_is_decimal: bool = setting(True, "gold 50% accepts 0.5; a gold without the sign or word never does", METHOD)
+    degrees_optional: bool = setting(True, "90 matches 90 degrees, both ways", METHOD)
+    units_optional: bool = setting(True, "5 matches 5 cm, both ways; 5 cm never matches 5 m", METHOD)
+    list_is_unordered: bool = setting(True, "1, -2 matches -2, 1; a tuple in brackets is always ordered", METHOD)
+    equation_gives_value: bool = setting(True, "x = 5 matches 5, both ways; x + y = 5 never does", METHOD)
+    choice_with_text: bool = setting(True, "gold B accepts B) with the text of B", METHOD)
+    join_boxes: bool = setting(
+        True, "of several boxes the last counts, and all of them where the gold is a list", METHOD
+    )
 
 
 class VerifyConfig(Section):
-    workers: int = setting(2, "worker processes for answers that the fast path cannot decide", ge=1)
-    timeout_s: float = setting(2.0, "seconds one comparison, or one call of a custom reward, may take", gt=0)
-    memory_mb: int = setting(1024, "address space one worker may take, MiB; not enforced on macOS", ge=64)
-    batch_timeout_s: float = setting(60.0, "seconds a batch of verdicts may take; what is left then has none", gt=0)
+    workers: int = setting(2, "worker processes for answers that the fast path cannot decide", APART, ge=1)
+    timeout_s: float = setting(2.0, "seconds one comparison, or one call of a custom reward, may take", APART, gt=0)
+    memory_mb: int = setting(1024, "address space one worker may take, MiB; not enforced on macOS", APART, ge=64)
+    batch_timeout_s: float = setting(
+        60.0, "seconds a batch of verdicts may take; what is left then has none", APART, gt=0
+    )
     equality_timeout_s: float = setting(
-        10.0, "seconds in which the wrong answers of one group are told apart; undecided ones stay distinct", gt=0
+        10.0,
+        "seconds in which the wrong answers of one group are told apart; undecided ones stay distinct",
+        APART,
+        gt=0,
     )
     conventions: ConventionsConfig = ConventionsConfig()
 
 
 class BenchmarkConfig(Section):
-    path: str = setting(..., "JSONL or Parquet file of problems")
-    name: str = setting("", "name in tables; empty: the file's stem")
-    samples: int = setting(0, "responses per problem; 0: eval.samples", ge=0)
-    k: tuple[int, ...] = setting((), "Pass@k for these k; empty: eval.k")
-    temperature: float | None = setting(None, "sampling temperature; null: eval.temperature", gt=0)
-    top_p: float | None = setting(None, "nucleus mass; null: eval.top_p", gt=0, le=1)
-    response_budget: int = setting(0, "longest response, tokens; 0: eval.response_budget", ge=0)
+    path: PathText = setting(..., "JSONL or Parquet file of problems", APART)
+    name: str = setting("", "name in tables; empty: the file's stem", APART)
+    samples: int = setting(0, "responses per problem; 0: eval.samples", APART, ge=0)
+    k: tuple[int, ...] = setting((), "Pass@k for these k; empty: eval.k", APART)
+    temperature: float | None = setting(None, "sampling temperature; null: eval.temperature", APART, gt=0)
+    top_p: float | None = setting(None, "nucleus mass; null: eval.top_p", APART, gt=0, le=1)
+    response_budget: int = setting(0, "longest response, tokens; 0: eval.response_budget", APART, ge=0)
 
 
 class EvalConfig(Section):
     """How benchmarks are evaluated, in training and by `lte eval`; a suite file holds this section by itself."""
 
-    benchmarks: tuple[BenchmarkConfig, ...] = setting((), "the suite: problem files, each with what it has of its own")
-    every: int = setting(0, "steps between evaluations, the first before step 0, the last at the end; 0: never", ge=0)
-    limit: int = setting(0, "problems per file, from the top; 0: all", ge=0)
-    samples: int = setting(4, "responses per problem", ge=1)
-    k: tuple[int, ...] = setting((4,), "Pass@k for these k, at most samples")
-    temperature: float = setting(0.6, "sampling temperature", gt=0)
-    top_p: float = setting(1.0, "nucleus mass", gt=0, le=1)
-    top_k: int = setting(0, "most likely tokens kept; 0: all", ge=0)
-    response_budget: int = setting(0, "longest response, tokens; 0: as in training", ge=0)
+    benchmarks: tuple[BenchmarkConfig, ...] = setting(
+        (), "the suite: problem files, each with what it has of its own", APART
+    )
+    every: int = setting(0, "steps between evaluations, the last at the end; 0: never", APART, ge=0)
+    at_start: bool = setting(True, "evaluate before step 0, too", APART)
+    limit: int = setting(0, "problems per file, from the top; 0: all", APART, ge=0)
+    samples: int = setting(4, "responses per problem", APART, ge=1)
+    k: tuple[int, ...] = setting((4,), "Pass@k for these k, at most samples", APART)
+    temperature: float = setting(0.6, "sampling temperature", APART, gt=0)
+    top_p: float = setting(1.0, "nucleus mass", APART, gt=0, le=1)
+    top_k: int = setting(0, "most likely tokens kept; 0: all", APART, ge=0)
+    response_budget: int = setting(0, "longest response, tokens; 0: as in training", APART, ge=0)
     keep_best: str = setting(
         "",
         "figure by which RUN/best keeps the best model: pass_at_1 (mean of benchmarks) or NAME/pass_at_1; empty: off",
+        APART,
     )
 
     @model_validator(mode="after")
@@ -352,73 +443,75 @@ class EvalConfig(Section):
 
 
 class CheckpointConfig(Section):
-    every: int = setting(20, "steps between checkpoints; one more is written at the end", ge=1)
-    keep: int = setting(2, "newest checkpoints kept", ge=1)
+    every: int = setting(20, "steps between checkpoints; one more is written at the end", APART, ge=1)
+    keep: int = setting(2, "newest checkpoints kept", APART, ge=1)
     on_error: Literal["stop", "continue"] = setting(
-        "stop", "where a checkpoint cannot be written (a full disk); the older ones stay either way"
+        "stop", "where a checkpoint cannot be written (a full disk); the older ones stay either way", APART
     )
 
 
 class PreemptConfig(Section):
     grace_s: float = setting(
-        25.0, "seconds from SIGTERM to the end of the process; Kubernetes kills after 30 by default", gt=0
+        25.0, "seconds from SIGTERM to the end of the process; Kubernetes kills after 30 by default", APART, gt=0
     )
 
 
 class LogConfig(Section):
-    rollouts: bool = setting(True, "write every rollout of every step to rollouts/")
-    timeline: tuple[int, ...] = setting((), "steps whose timeline is written to timeline/, for Perfetto")
-    every: int = setting(1, "steps between lines on the terminal", ge=1)
-    samples: int = setting(0, "sample responses shown in a table with each of these lines; 0: none", ge=0)
-    tensorboard: bool = setting(False, "write metrics to tensorboard/ of the run, too (extra `tensorboard`)")
-    wandb: str | None = setting(None, "send metrics to this Weights & Biases project, too (extra `wandb`)")
+    rollouts: bool = setting(True, "write every rollout of every step to rollouts/", APART)
+    timeline: tuple[int, ...] = setting((), "steps whose timeline is written to timeline/, for Perfetto", APART)
+    every: int = setting(1, "steps between lines on the terminal", APART, ge=1)
+    samples: int = setting(0, "sample responses shown in a table with each of these lines; 0: none", APART, ge=0)
+    tensorboard: bool = setting(False, "write metrics to tensorboard/ of the run, too (extra `tensorboard`)", APART)
+    wandb: str | None = setting(None, "send metrics to this Weights & Biases project, too (extra `wandb`)", APART)
     mismatch_alarm: float = setting(
-        0.02, "warns where mean exp|trainer logp - sampler logp| - 1 passes this (NeMo-RL: 0.01 to 0.02)", gt=0
+        0.02, "warns where mean exp|trainer logp - sampler logp| - 1 passes this (NeMo-RL: 0.01 to 0.02)", APART, gt=0
     )
 
 
 class WarmupConfig(Section):
     """The supervised run that makes the built-in base model; real models need none."""
 
-    steps: int = setting(1700, "optimiser steps", ge=1)
-    batch: int = setting(64, "examples per step", ge=1)
-    lr: float = setting(4e-3, "peak learning rate, cosine to 5%", gt=0)
-    b2: float = setting(0.98, "AdamW beta 2", ge=0, lt=1)
-    warmup_steps: int = setting(50, "steps over which the rate rises", ge=0)
-    hinted_frac: float = setting(0.65, "share of examples with a hint", ge=0, le=1)
-    concise_frac: float = setting(0.35, "share of hinted examples that say `concise`", ge=0, le=1)
-    random_list_frac: float = setting(0.5, "share of hint lists that are random numbers", ge=0, le=1)
-    d_model: int = setting(64, "D of the tiny model", ge=1)
-    d_ff: int = setting(192, "F", ge=1)
-    n_layers: int = setting(3, "L", ge=1)
-    n_heads: int = setting(4, "N", ge=1)
-    n_kv_heads: int = setting(2, "K", ge=1)
-    d_head: int = setting(16, "H", ge=2)
+    steps: int = setting(1700, "optimiser steps", APART, ge=1)
+    batch: int = setting(64, "examples per step", APART, ge=1)
+    lr: float = setting(4e-3, "peak learning rate, cosine to 5%", APART, gt=0)
+    b2: float = setting(0.98, "AdamW beta 2", APART, ge=0, lt=1)
+    warmup_steps: int = setting(50, "steps over which the rate rises", APART, ge=0)
+    hinted_frac: float = setting(0.65, "share of examples with a hint", APART, ge=0, le=1)
+    concise_frac: float = setting(0.35, "share of hinted examples that say `concise`", APART, ge=0, le=1)
+    random_list_frac: float = setting(0.5, "share of hint lists that are random numbers", APART, ge=0, le=1)
+    d_model: int = setting(64, "D of the tiny model", APART, ge=1)
+    d_ff: int = setting(192, "F", APART, ge=1)
+    n_layers: int = setting(3, "L", APART, ge=1)
+    n_heads: int = setting(4, "N", APART, ge=1)
+    n_kv_heads: int = setting(2, "K", APART, ge=1)
+    d_head: int = setting(16, "H", APART, ge=2)
 
 
 class StudyConfig(Section):
     """Which runs `lte study` compares: each arm is the same config with overrides, on every seed, from one base."""
 
-    arms: dict[str, tuple[str, ...]] = setting({}, "name of an arm -> its overrides")
+    arms: dict[str, tuple[str, ...]] = setting({}, "name of an arm -> its overrides", APART)
     references: tuple[str, ...] = setting(
-        ("grpo", "extra"), "arms that every other one is compared with, those that the study has"
+        ("grpo", "extra"), "arms that every other one is compared with, those that the study has", APART
     )
-    seeds: tuple[int, ...] = setting((0, 1, 2), "RL seeds")
-    task_seed: int = setting(0, "seed of the built-in task: facts, beliefs and splits")
-    bases: tuple[int | str, ...] = setting(
-        (), "task seeds, each with a base of its own, or models; empty: one base, model.path or that of task_seed"
+    seeds: tuple[int, ...] = setting((0, 1, 2), "RL seeds", APART)
+    task_seed: int = setting(0, "seed of the built-in task: facts, beliefs and splits", APART)
+    bases: tuple[int | PathText, ...] = setting(
+        (),
+        "task seeds, each with a base of its own, or models; empty: one base, model.path or that of task_seed",
+        APART,
     )
-    parallel: int = setting(2, "runs at once", ge=1)
+    parallel: int = setting(2, "runs at once", APART, ge=1)
 
 
 class Config(Section):
     """One experiment."""
 
-    seed: int = setting(0, "root of every random choice", ge=0, lt=2**32)
-    steps: int = setting(500, "rounds of sampling", ge=1)
-    problems_per_step: int = setting(128, "problems sampled per step", ge=1)
+    seed: int = setting(0, "root of every random choice", METHOD, ge=0, lt=2**32)
+    steps: int = setting(500, "rounds of sampling", APART, ge=1)
+    problems_per_step: int = setting(128, "problems sampled per step", METHOD, ge=1)
     reward: str = setting(
-        "", "custom reward, package.module:function of (problem, responses); empty: the verifier's verdict"
+        "", "custom reward, package.module:function of (problem, responses); empty: the verifier's verdict", METHOD
     )
     model: ModelConfig = ModelConfig()
     data: DataConfig = DataConfig()
@@ -505,6 +598,16 @@ def fields(section: Section | None = None, prefix: str = "") -> Iterator[tuple[s
             yield from fields(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value, info.description or ""
+
+
+def kinds(section: type[Section] | None = None, prefix: str = "") -> Iterator[tuple[str, Kind]]:
+    """(dotted name, kind) of every setting."""
+    section = section or Config
+    for name, info in section.model_fields.items():
+        if isinstance(info.default, Section):
+            yield from kinds(type(info.default), f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", info.json_schema_extra["kind"]
 
 
 def dump(config: Config) -> str:

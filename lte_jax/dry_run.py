@@ -11,6 +11,7 @@ from lte_jax.host.prompts import PromptBuilder
 from lte_jax.host.tokenizer import open_tokenizer
 from lte_jax.host.verify import Verifier
 from lte_jax.hub import model_path
+from lte_jax.report.runs import evaluated_steps
 from lte_jax.session import chat_template, check_strategy, open_problems
 
 Say = Callable[[str], None]
@@ -56,8 +57,7 @@ def _say_evaluations(config: Config, verifier: Verifier, say: Say) -> None:
     for entry in config.eval.benchmarks:
         n_problems = len(open_problems(entry.path, verifier, say)[: config.eval.limit or None])
         n_responses += n_problems * (entry.samples or config.eval.samples)
-    n_evaluations = len({*range(0, config.steps, config.eval.every), config.steps})
-    say(f"evaluations: {n_evaluations} of {n_responses:,} responses each")
+    say(f"evaluations: {len(evaluated_steps(config))} of {n_responses:,} responses each")
 
 
 def _say_steps(config: Config, n_problems: int, longest: int, say: Say) -> None:

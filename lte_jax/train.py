@@ -37,6 +37,7 @@ from lte_jax.records import Group, Problem, Prompt
 from lte_jax.replay import write_batch
 from lte_jax.report.files import RunFiles
 from lte_jax.report.live import Live
+from lte_jax.report.runs import evaluated_steps
 from lte_jax.report.sinks import Sinks
 from lte_jax.rollout import Round
 from lte_jax.run_folder import RunFolder
@@ -162,11 +163,11 @@ class _Trainer:
     def _run(self) -> dict:
         self._compile_ahead()
         evaluation: dict = {}
+        evaluated = evaluated_steps(self.config) if self.benchmarks else []
         while True:
-            is_last = self.step == self.config.steps
-            if self.benchmarks and (is_last or self.step % self.config.eval.every == 0):
+            if self.step in evaluated:
                 evaluation = self._evaluate()
-            if is_last:
+            if self.step == self.config.steps:
                 break
             self._take_step()
             self.folder.look()

@@ -55,6 +55,35 @@ def test_every_field_is_read_somewhere():
     assert not unread
 
 
+def test_every_field_says_what_another_value_does_to_a_run():
+    """A field without a kind does not build; what the tables of the documents promise is spelled here."""
+    found = dict(config.kinds())
+    assert found.keys() == {name for name, _, _ in config.fields()}
+    with pytest.raises(TypeError, match="kind"):
+        config.setting(1, "a field that says nothing")
+    layout = "engine. mesh. model.remat model.attention model.scan_layers model.logprob_chunk optim.moments".split()
+    layout += ["optim.microbatch_tokens", "optim.length_bucket", "prompt.budget"]
+    assert {name for name, kind in found.items() if kind is config.LAYOUT} == {
+        name for name in found if name.startswith(tuple(layout))
+    }
+    assert {name for name, kind in found.items() if kind is config.CONTENT} == {
+        *("model.path", "model.revision", "data.train", "prompt.file")
+    }
+    for name in ("optim.lr", "loss.kl", "sample.response_budget", "verify.conventions.join_boxes", "seed", "reward"):
+        assert found[name] is config.METHOD
+    for name in ("eval.every", "checkpoint.keep", "log.wandb", "verify.workers", "preempt.grace_s", "study.seeds"):
+        assert found[name] is config.APART
+
+
+def test_a_leading_tilde_is_the_home_folder_in_every_path(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    given = ["model.path=~/m", "data.train=~/d", "prompt={template: file, file: ~/t}", "study.bases=[1, ~/b]"]
+    built = config.build({}, [*given, "eval.benchmarks=[{path: ~/e}]", "prompt.text=~ {problem}"])
+    assert (built.model.path, built.data.train, built.prompt.file) == ("/home/me/m", "/home/me/d", "/home/me/t")
+    assert (built.study.bases, built.eval.benchmarks[0].path) == ((1, "/home/me/b"), "/home/me/e")
+    assert built.prompt.text == "~ {problem}"
+
+
 def test_every_field_has_a_meaning_and_the_defaults_are_the_methods():
     assert all(meaning for _, _, meaning in config.fields())
     default = Config()

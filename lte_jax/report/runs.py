@@ -79,8 +79,9 @@ def read_run(folder: Path, arm: str, seed: int, config: Config) -> RunLog:
 
 
 def evaluated_steps(config: Config) -> list[int]:
-    """Numbers of steps after which a run is evaluated: fixed before it starts."""
-    return sorted({*range(0, config.steps, config.eval.every), config.steps})
+    """Numbers of steps after which a run is evaluated: fixed before it starts; none with `eval.every` 0."""
+    every = config.eval.every
+    return sorted({*range(0 if config.eval.at_start else every, config.steps, every), config.steps}) if every else []
 
 
 def read_evaluations(folder: Path) -> dict[int, dict[str, dict[str, float]]]:
