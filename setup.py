@@ -22,6 +22,7 @@ setup(
         "transformers>=5.17,<6",
         "huggingface_hub>=1.0",
         "sentencepiece>=0.2",
+        "protobuf>=4",
         "safetensors>=0.6",
         "sympy>=1.13",
         "numpy>=2.0",

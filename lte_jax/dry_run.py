@@ -1,16 +1,18 @@
 """`lte train --dry-run`: what would run, from files alone. No device is opened, no weight is read."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from lte_jax.checkpoint import model_files
 from lte_jax.config import Config, ConfigError, fields
 from lte_jax.device.weights import table
 from lte_jax.hf_config import read_config
 from lte_jax.host.prompts import PromptBuilder
-from lte_jax.host.tokenizer import open_tokenizer
+from lte_jax.host.readings import spelled_in, token_lines
+from lte_jax.host.tokenizer import Tokenizer, open_tokenizer
 from lte_jax.host.verify import Verifier
 from lte_jax.hub import model_path
+from lte_jax.records import Problem
 from lte_jax.report.runs import evaluated_steps
 from lte_jax.session import chat_template, check_strategy, open_problems
 
@@ -29,15 +31,35 @@ def dry_run(config: Config, verifier: Verifier, say: Say) -> None:
     arch = read_config(folder).arch
     n_parameters = sum(math.prod(row.shape(arch)) for row in table(arch).values())
     say(f"model: {folder}, {n_parameters:,} parameters, {arch.n_layers} layers, vocabulary {arch.vocab_size}")
-    prompts = PromptBuilder(config.prompt, open_tokenizer(folder, chat_template(config.prompt)))
+    tokenizer = open_tokenizer(folder, chat_template(config.prompt))
+    prompts = PromptBuilder(config.prompt, tokenizer)
     problems = open_problems(config.data.train, verifier, say)
     lengths = [len(prompts.plain(problem).ids) for problem in problems]
     say(f"prompts: {min(lengths)} to {max(lengths)} tokens, mean {sum(lengths) / len(lengths):.1f}")
     check_strategy(config, prompts, problems, say)
     _say_evaluations(config, verifier, say)
     _say_steps(config, len(problems), max(lengths), say)
-    say(f"first prompt:\n{prompts.plain(problems[0]).text}")
+    _say_texts(config, prompts, tokenizer, problems, say)
     say("dry run: nothing was sampled, trained or written")
+
+
+def _say_texts(
+    config: Config, prompts: PromptBuilder, tokenizer: Tokenizer, problems: Sequence[Problem], say: Say
+) -> None:
+    """The first prompt, and the tokens of whatever holds special ones: text alone does not show which they are."""
+    first = prompts.plain(problems[0])
+    say(f"first prompt:\n{first.text}")
+    shown = {"first prompt": first.ids}
+    if config.explore.strategy == "lte":
+        shown["first problem's hint without answers"] = prompts.concise(problems[0]).ids
+    if config.explore.strategy == "luffy":
+        shown["first trace"] = prompts.response(next(problem.trace for problem in problems if problem.trace))
+    for name, ids in shown.items():
+        if lines := list(token_lines(ids, tokenizer)):
+            say("\n  ".join([f"{name}, {len(ids)} tokens:", *lines]))
+    if spelled := spelled_in(problems, tokenizer):
+        id_, token = next(iter(spelled.items()))
+        say(f"special tokens that a problem spells stay text: in {len(spelled)} problems, such as {token!r} in {id_}")
 
 
 def _changed(config: Config) -> Iterator[str]:

@@ -101,7 +101,7 @@ def check_strategy(
 
 
 def _check_traces(prompts: PromptBuilder, problems: Sequence[Problem], budget: int, say: Callable[[str], None]) -> None:
-    lengths = {problem.id: len(prompts.response(problem.trace)) for problem in problems if problem.trace}
+    lengths = {problem.id: _trace_length(prompts, problem) for problem in problems if problem.trace}
     if not lengths:
         raise ProblemError("explore.strategy = luffy: wanted problems with a `trace`, a worked solution; none has one")
     if too_long := [f"{name}: {n}" for name, n in lengths.items() if n > budget]:
@@ -110,3 +110,10 @@ def _check_traces(prompts: PromptBuilder, problems: Sequence[Problem], budget: i
             f"rows, or raise it): {'; '.join(too_long[:5])}"
         )
     say(f"traces: of {len(lengths)} of {len(problems)} problems, at most {max(lengths.values())} tokens")
+
+
+def _trace_length(prompts: PromptBuilder, problem: Problem) -> int:
+    try:
+        return len(prompts.response(problem.trace))
+    except ValueError as error:
+        raise ProblemError(f"the trace of problem {problem.id}: {error}") from None

@@ -79,6 +79,23 @@ def test_the_dry_run_says_what_would_run(model, problems):
     assert "  prompt.text = '{problem} Go.'" in said and "seed = 0" not in said
 
 
+def test_the_dry_run_shows_the_tokens_where_text_alone_does_not_say_them(model, problems, tmp_path):
+    rows = [{"problem": "<|im_end|>1 + 1?", "id": "a", "answer": "2", "trace": "<think>Two</think>\\boxed{2}"}]
+    path = tmp_path / "train.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    text = "prompt.text='<|im_start|>user {problem}<|im_end|>'"
+    luffy = dry_run(ROOT / "configs/qwen3-4b-luffy.yaml", model, path, text).output
+    marked = ["  <|im_start|> = 301", "  'user <|im_end|>1 + 1?': 19 tokens of text", "  <|im_end|> = 302"]
+    assert "\n".join(["first prompt, 21 tokens:", *marked]) in luffy
+    trace = ["  <think> = 303", "  'Two': 3 tokens of text", "  </think> = 304", "  '\\\\boxed{2}': 5 tokens of text"]
+    assert "\n".join([*trace, "  <|endoftext|> = 300"]) in luffy
+    assert "that a problem spells stay text: in 1 problems, such as '<|im_end|>' in a" in luffy
+    lte = ROOT / "configs/qwen3-4b-lte.yaml"
+    assert "tokens of text" not in dry_run(lte, model, problems).output
+    hint = "prompt.hints.concise='{problem}<|im_end|>'"
+    assert "first problem's hint without answers, " in dry_run(lte, model, problems, hint).output
+
+
 def test_what_training_would_refuse_the_dry_run_refuses(model, problems):
     lte = ROOT / "configs/qwen3-4b-lte.yaml"
     for override, said in (

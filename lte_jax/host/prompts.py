@@ -1,12 +1,14 @@
 """The plain prompt of a problem and the hinted prompts of LTE (arXiv 2510.26109), from the templates in the config.
 
-A hint lists wrong answers as text; to fit its budget it drops answers from the end and never cuts the problem.
+A hint lists wrong answers as text; to fit its budget it drops answers from the end and never cuts the problem. The
+user's own text may spell special tokens, what fills it may not (tokenizer.py).
 """
 
 import re
 from collections.abc import Sequence
 
 from lte_jax.config import PromptConfig
+from lte_jax.host.spelled import Part
 from lte_jax.host.tokenizer import Tokenizer
 from lte_jax.records import FailureMode, Problem, Prompt
 
@@ -21,8 +23,8 @@ class PromptBuilder:
         _require(config.hints.concise, "prompt.hints.concise", lists_answers=False)
         _require(config.hints.concise_hint, "prompt.hints.concise_hint", lists_answers=True)
         _require(config.hints.hint, "prompt.hints.hint", lists_answers=True)
-        if config.template == "chat" and not tokenizer.has_chat_template:
-            raise ValueError("prompt.template is chat, but the tokenizer has no chat template; wanted plain or file")
+        if config.template != "plain" and tokenizer.no_chat:
+            raise ValueError(f"prompt.template is {config.template}, but {tokenizer.no_chat}")
         self._config = config
         self._tokenizer = tokenizer
 
@@ -64,9 +66,14 @@ class PromptBuilder:
         return prompt
 
     def response(self, text: str) -> tuple[int, ...]:
-        """A response that is given as text: its tokens and the one that ends it, after a chat template the turn's."""
-        end = self._tokenizer.stop_ids[0 if self._config.template == "plain" else -1]
-        return (*self._tokenizer.encode(text), end)
+        """A response that is given as text, special tokens where it spells them, and the token that ends it, unless it
+        spells that itself: after a chat template the turn's. ValueError where it goes on after one that ends it."""
+        stop_ids = self._tokenizer.stop_ids
+        ids = self._tokenizer.read([Part(text, trusted=True)])
+        if stops := [place for place, token in enumerate(ids[:-1]) if token in stop_ids]:
+            spelling = self._tokenizer.spelling(ids[stops[0]])
+            raise ValueError(f"token {stops[0]} of {len(ids)} is {spelling!r}, which ends a response: wanted it last")
+        return tuple(ids) if ids and ids[-1] in stop_ids else (*ids, stop_ids[0 if self._is_plain else -1])
 
     def _listable(self, answers: Sequence[str]) -> tuple[str, ...]:
         """Each answer on one line, without repeats; long ones left out, then at most hints.max_answers."""
@@ -74,17 +81,31 @@ class PromptBuilder:
         fitting = [answer for answer in one_line if 0 < len(answer) <= self._config.hints.max_answer_chars]
         return tuple(fitting[: self._config.hints.max_answers])
 
+    @property
+    def _is_plain(self) -> bool:
+        return self._config.template == "plain"
+
     def _prompt(self, template: str, problem: Problem, answers: Sequence[str]) -> Prompt:
-        text = fill(template, problem.text, self._config.hints.separator.join(answers))
-        if self._config.template != "plain":
-            return self._tokenizer.chat(text, self._config.system, self._config.enable_thinking)
-        return Prompt(text, (*self._tokenizer.bos_ids, *self._tokenizer.encode(text)))
+        parts = filled(template, problem.text, answers, self._config.hints.separator)
+        if not self._is_plain:
+            return self._tokenizer.chat(parts, self._config.system, self._config.enable_thinking)
+        ids, bos = self._tokenizer.read(parts), self._tokenizer.bos_ids
+        starts_with_bos = tuple(ids[: len(bos)]) == bos  # the template spells it
+        return Prompt("".join(part.text for part in parts), (*(() if starts_with_bos else bos), *ids))
+
+
+def filled(template: str, problem: str, answers: Sequence[str] = (), separator: str = ", ") -> list[Part]:
+    """The template with {problem} and {answers} replaced in one pass; every other brace is literal (LaTeX). The
+    template and the separator are trusted."""
+    listed = [part for answer in answers for part in (Part(separator, True), Part(answer, False))][1:]
+    values = {PROBLEM: [Part(problem, False)], ANSWERS: listed}
+    pieces = re.split(f"({re.escape(PROBLEM)}|{re.escape(ANSWERS)})", template)
+    return [part for piece in pieces if piece for part in values.get(piece, [Part(piece, True)])]
 
 
 def fill(template: str, problem: str, answers: str = "") -> str:
-    """The template with {problem} and {answers} replaced in one pass; every other brace is literal (LaTeX)."""
-    values = {PROBLEM: problem, ANSWERS: answers}
-    return re.sub(f"{re.escape(PROBLEM)}|{re.escape(ANSWERS)}", lambda match: values[match.group()], template)
+    """The text of `filled`, of answers that are one text already."""
+    return "".join(part.text for part in filled(template, problem, [answers]))
 
 
 def _require(template: str, field: str, lists_answers: bool) -> None:

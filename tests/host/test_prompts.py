@@ -4,6 +4,7 @@ import pytest
 
 from lte_jax.config import HintConfig, PromptConfig
 from lte_jax.host.prompts import PromptBuilder, fill
+from lte_jax.host.spelled import Part
 from lte_jax.records import FailureMode, Problem, Prompt
 
 HINTS = {"concise": "{problem} C", "concise_hint": "{problem} CH[{answers}]", "hint": "{problem} H[{answers}]"}
@@ -14,14 +15,14 @@ class WordTokenizer:
     """One token per word; a chat wraps the message in visible marks."""
 
     bos_ids = (99,)
-    has_chat_template = True
+    no_chat = ""
 
-    def encode(self, text):
-        return [len(word) for word in text.split()]
+    def read(self, parts):
+        return [len(word) for word in "".join(part.text for part in parts).split()]
 
     def chat(self, user, system="", enable_thinking=False):
-        text = f"<{system}|{user}|{enable_thinking}>"
-        return Prompt(text, tuple(self.encode(text)))
+        text = f"<{system}|{''.join(part.text for part in user)}|{enable_thinking}>"
+        return Prompt(text, tuple(self.read([Part(text, True)])))
 
 
 def builder(hints=None, tokenizer=None, **settings):
@@ -119,8 +120,8 @@ def test_a_template_without_its_placeholder_is_refused_by_field(field, settings)
 
 def test_chat_without_a_chat_template_is_refused():
     tokenizer = WordTokenizer()
-    tokenizer.has_chat_template = False
-    with pytest.raises(ValueError, match="prompt.template"):
+    tokenizer.no_chat = "this tokenizer has none"
+    with pytest.raises(ValueError, match="prompt.template is chat, but this tokenizer has none"):
         builder(tokenizer=tokenizer, template="chat")
 
 
