@@ -21,6 +21,15 @@ app = typer.Typer(
 WRONG_PATH = (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)
 Overrides = Annotated[list[str] | None, typer.Argument(help="section.key=value, any number of them")]
 ConfigFile = Annotated[Path, typer.Argument(help="YAML file, such as configs/quickstart.yaml")]
+JOIN_TIMEOUT_S = 300.0
+JoinTimeout = Annotated[
+    float | None,
+    typer.Option(
+        help="with --distributed: seconds to wait for the other processes before this one gives up with exit code 1",
+        show_default=f"{JOIN_TIMEOUT_S:g}",
+        min=1,
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="print one JSON object on standard output and nothing else there")]
 
 
@@ -41,6 +50,7 @@ def train(
     ] = "runs/train",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="say what would run; open no device")] = False,
     distributed: Annotated[bool, typer.Option(help="this process is one of several that train together")] = False,
+    join_timeout_s: JoinTimeout = None,
 ):
     """Trains; the same command continues a stopped run.
 
@@ -49,7 +59,7 @@ def train(
     """
     from lte_jax import config as settings
 
-    with _clear_errors():
+    with _alone_in_failure(distributed), _clear_errors():
         resolved = settings.load(config, overrides or [])
         if dry_run:
             with _verifier(resolved) as verifier:
@@ -59,11 +69,11 @@ def train(
             return
         _keep_programs(f"{run}/cache")
         with _verifier(resolved) as verifier:
-            from lte_jax.processes import is_first, start
+            _open_devices(distributed, join_timeout_s)
+            from lte_jax.processes import is_first
             from lte_jax.report.live import Live
             from lte_jax.train import train as run_training
 
-            start(distributed)
             live = Live(every=resolved.log.every, quiet=not is_first(), samples=resolved.log.samples)
             run_training(resolved, run, verifier, live)
 
@@ -154,13 +164,14 @@ def eval(
         ),
     ] = None,
     distributed: Annotated[bool, typer.Option(help="as in `lte train`: each process draws its share")] = False,
+    join_timeout_s: JoinTimeout = None,
     paper: Annotated[str, typer.Option(help="4b or 8b: the paper's rows for that model beside ours")] = "",
     as_json: Json = False,
 ):
     """Pass@1 with its interval, unbiased Pass@k, majority vote and length for each benchmark."""
     from lte_jax import config as settings
 
-    with _clear_errors():
+    with _alone_in_failure(distributed), _clear_errors():
         if (benchmarks is None) == (suite is None):
             raise ValueError("wanted exactly one of --benchmarks FILE and --suite FILE")
         overrides = [word for word in more or [] if "=" in word]
@@ -174,11 +185,11 @@ def eval(
         resolved, source = _for_model(model, config, overrides, asked)
         _keep_programs(Path.home() / ".cache/lte_jax")
         with _verifier(resolved) as verifier:
+            _open_devices(distributed, join_timeout_s)
             from lte_jax.evaluate import evaluate_model
-            from lte_jax.processes import is_first, start
+            from lte_jax.processes import is_first
             from lte_jax.report.live import Live
 
-            start(distributed)
             live = Live(file=sys.stderr, quiet=not is_first())
             live.say(f"settings: {source}")
             metrics, rows = evaluate_model(resolved, verifier, live, output)
@@ -397,6 +408,21 @@ def _clear_errors() -> Iterator[None]:
         _refuse(str(error))
 
 
+@contextmanager
+def _alone_in_failure(distributed: bool) -> Iterator[None]:
+    """One of several processes that fails ends at once and with its own exit code. What is no failure of its own (75:
+    all stop together) keeps the usual end, at which they wait for each other."""
+    try:
+        yield
+    except BaseException as error:
+        code = getattr(error, "exit_code", getattr(error, "code", 1))
+        if distributed and code not in (0, 75):
+            from lte_jax.processes import fail
+
+            fail(code if isinstance(code, int) else 1)
+        raise
+
+
 def _refuse(what: str) -> NoReturn:
     print(f"error: {what}", file=sys.stderr)
     raise typer.Exit(2) from None
@@ -407,6 +433,20 @@ def _verifier(config):
     from lte_jax.host.verify import Verifier
 
     return Verifier(config.reward, **config.verify.model_dump())
+
+
+def _open_devices(distributed: bool, join_timeout_s: float | None) -> None:
+    """Imports jax. Ends the command where the run's other processes do not come."""
+    from lte_jax.processes import start
+    from lte_jax.roll_call import Absent
+
+    if join_timeout_s is not None and not distributed:
+        raise ValueError(f"--join-timeout-s {join_timeout_s:g} without --distributed: one process waits for no others")
+    try:
+        start(distributed, join_timeout_s or JOIN_TIMEOUT_S, _to_stderr)
+    except Absent as error:
+        _to_stderr(f"error: {error}")
+        raise typer.Exit(1) from None  # another start may help
 
 
 def _keep_programs(folder: Path | str) -> None:

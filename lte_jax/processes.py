@@ -4,44 +4,84 @@ Each process draws its share of a step's problems on its own devices; then all h
 the same from them. What is written, the first process writes.
 """
 
+import atexit
 import json
 import os
+import sys
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import jax
 import numpy as np
+from jax._src import clusters  # what jax.distributed detects has no public name
 from jax.experimental import multihost_utils
 
 from lte_jax.device.mesh import open_devices
 from lte_jax.host.wire import decode_groups, encode_groups
 from lte_jax.records import Group
+from lte_jax.roll_call import Place, call_the_roll
 
 T = TypeVar("T")
 PIECE_BYTES = 64 << 20  # of all processes together: what one exchange holds on every device
+LEAVE_S = 5.0
+_failed_with: list[int] = []  # the exit code, once this process has failed
 MEANT = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
 
 
-def start(distributed: bool) -> None:
+def start(distributed: bool, timeout_s: float, say: Callable[[str], None]) -> None:
     """Opens the devices, `distributed`: together with the run's other processes. Before anything else of jax."""
     if distributed:
-        join()
+        join(timeout_s, say)
     open_devices()
 
 
-def join() -> None:
-    """Makes this process one of a run's: as the three variables of MEANT say, else as the cluster does (a TPU pod,
-    SLURM, Kubernetes, Open MPI). Before anything else of jax. Raises ValueError where only some of the three are set.
+def join(timeout_s: float, say: Callable[[str], None]) -> None:
+    """Makes this process one of a run's, once all are there; says who is awaited. Before anything else of jax.
+
+    Raises roll_call.Absent where not all come within `timeout_s`, and ValueError where it is not said who they are.
     """
+    place = find_place(timeout_s)
+    call_the_roll(place, timeout_s, say)
+    atexit.register(_leave_at_once)  # handlers run last first: before jax's, after those of what is imported from here on
+    jax.distributed.initialize(place.address, num_processes=place.n_processes, process_id=place.own)
+
+
+def fail(exit_code: int) -> None:
+    """Has this process, which is about to end, not wait for the others: at its exit jax waits 300 s for them, while they
+    wait for it, and then the exit code is another."""
+    _failed_with.append(exit_code)
+
+
+def _leave_at_once() -> None:
+    if _failed_with:
+        if is_first():  # without process 0 jax aborts the others: those that failed like it shall come to their own end
+            time.sleep(LEAVE_S)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(_failed_with[-1])
+
+
+def find_place(timeout_s: float) -> Place:
+    """As the three variables of MEANT say, else as the cluster does (a TPU pod, SLURM, Kubernetes, Open MPI). Raises
+    ValueError where neither says all three."""
     given = {name: os.environ[name] for name in MEANT if name in os.environ}
     if not given:
-        jax.distributed.initialize()
-        return
+        detect = clusters.ClusterEnv.auto_detect_unset_distributed_params
+        found = detect(None, None, None, None, None, int(timeout_s))[: len(MEANT)]
+        given = {name: str(value) for name, value in zip(MEANT, found, strict=True) if value is not None}
+    if not given:
+        raise ValueError(
+            f"--distributed: no cluster is detected (TPU pod, SLURM, Kubernetes, Open MPI); wanted one, or all of "
+            f"{', '.join(MEANT)}"
+        )
     if len(given) < len(MEANT):
         missing = ", ".join(name for name in MEANT if name not in given)
         raise ValueError(f"{', '.join(given)} set without {missing}: wanted all of {', '.join(MEANT)}, or none")
-    address, n, index = (given[name] for name in MEANT)
-    jax.distributed.initialize(address, num_processes=int(n), process_id=int(index))
+    address, n_processes, own = (given[name] for name in MEANT)
+    if not (n_processes.isdecimal() and own.isdecimal() and int(own) < int(n_processes)):
+        raise ValueError(f"{MEANT[1]} = {n_processes}, {MEANT[2]} = {own}: wanted a number, and one from 0 to below it")
+    return Place(address, int(n_processes), int(own))
 
 
 def is_first() -> bool:

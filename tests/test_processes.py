@@ -9,7 +9,7 @@ import sys
 import pytest
 from commands import QUICKSTART, ROOT, environment, make_base
 
-from lte_jax.processes import all_groups, all_values, join, merged, own_share
+from lte_jax.processes import all_groups, all_values, merged, own_share
 from lte_jax.report.files import read_metrics, read_rollouts
 
 SETTINGS = (
@@ -178,9 +178,3 @@ def test_shares_are_even_and_complete(monkeypatch):
         monkeypatch.setattr("jax.process_index", lambda index=index: index)
         shares.append(own_share(range(8)))
     assert sorted(sum(shares, [])) == list(range(8)) and {len(share) for share in shares} == {2, 3}
-
-
-def test_half_an_address_is_refused(monkeypatch):
-    monkeypatch.setattr(os, "environ", {"JAX_COORDINATOR_ADDRESS": "there:1", "JAX_PROCESS_ID": "0"})
-    with pytest.raises(ValueError, match="without JAX_NUM_PROCESSES: wanted all of"):
-        join()
