@@ -38,7 +38,7 @@ FOUND = [
     ("The answer would be 5.", "marker", "5"),
     ("Hence the answer equals 7.", "marker", "7"),
     ("The answer, therefore, is 9.", "marker", "9"),
-    ("so the answer is that there are 5 ways.", "marker", "5"),
+    ("so the answer is that there are 5 ways.", "marker", "5 ways"),
     ("The answer is $x=1$ or $x=2$.", "marker", "x=1, x=2"),
     ("The answer is x < 5.", "marker", "x < 5"),
     ("the answer is 3 (since 1+2=3).", "marker", "3"),
@@ -76,6 +76,13 @@ def test_a_truncated_response_is_graded_only_by_a_complete_answer():
     assert extract("so it is 42", truncated=True) is None
     assert extract("the answer is 4", truncated=True) is None  # it may have gone on to be 42
     assert extract(r"\boxed{4", truncated=True) is None
+    assert extract(r"\boxed 4", truncated=True) is None
+    assert extract("the answer is 4.", truncated=True) is None  # or 4.5
+    assert extract("the answer is $4$", truncated=True) is None  # and $5$
+    assert extract("Answer: $4", truncated=True) is None
+    assert extract("Answer: $x + 4", truncated=True) is None  # a dollar that is not closed
+    assert extract("the answer is not 4.\nLet me", truncated=True) is None
+    assert extract("the answer is $4$.\nLet me", truncated=True).answer == "4"
     assert extract("the answer is 4.\nLet me", truncated=True).answer == "4"
     assert extract(r"\boxed{4} Let me", truncated=True).answer == "4"
     assert not grade("42", "so it is 42", truncated=True).correct
@@ -85,11 +92,50 @@ def test_boxes_are_joined_only_for_a_gold_that_is_a_list():
     response = r"Either \boxed{2} or \boxed{1}."
     assert grade("1,2", response).correct
     assert grade("1,2", response).rule == "boxes"
-    assert grade("1", response).extracted == "1"
+    assert grade("1", response).extracted == "2, 1"  # neither alone is the answer
+    assert not grade("1", response).correct
     assert not grade("2", response).correct
     assert not grade("(2,1)", response).correct
     assert not grade("1,2", r"\boxed{2}, \boxed{1}, \boxed{3}").correct
     assert grade(r"1 \pm 2", r"\boxed{-1} and \boxed{3}").correct
+
+
+BOXES = [
+    ("1,2", r"$\boxed{1}$ and $\boxed{2}$", True),
+    ("1,2", r"$x = \boxed{1}$ or $x = \boxed{2}$", True),
+    ("1,2", r"$x_1 = \boxed{1}$, $x_2 = \boxed{2}$", True),
+    ("1,2", r"(a) \boxed{1} (b) \boxed{2}", True),
+    ("1,2", "\\boxed{1}\n\n\\boxed{2}", True),
+    ("1,2", r"\boxed{1} \quad \text{and} \quad \boxed{2}", True),
+    ("1,2", r"\boxed{1} was wrong. The sum is \boxed{2}.", False),
+    ("1,2", r"\boxed{1}, no wait, \boxed{2}", False),
+    ("1,2", r"\boxed{1} = 1 so \boxed{2}", False),
+    ("1,2", r"The radius is \boxed{1} and the area is \boxed{2}.", False),
+    ("1,2", r"\boxed{1} then 5 more: \boxed{2}", False),
+    ("1,2", "\\boxed{1}" + " " * 500 + "\\boxed{2}", False),
+    ("2", "\\boxed{1}\n\nAgain: \\boxed{2}", True),
+    ("2", "\\boxed{1}\n\n\\boxed{2}", True),
+    ("2", r"\boxed{2}, \boxed{2}", True),
+    ("2", r"The radius is \boxed{1} and the area is \boxed{2}.", True),
+    ("2", r"\boxed{1}, \boxed{2}", False),
+    ("2", r"\boxed{1} and \boxed{2}", False),
+    ("(3,5)", r"$x = \boxed{3}$, $y = \boxed{5}$", True),
+    ("(3,5)", r"$y = \boxed{5}$, $x = \boxed{3}$", True),
+    ("x=3,y=5", r"$y = \boxed{5}$ and $x = \boxed{3}$", True),
+    ("x=3, y=5", r"so $x = \boxed{3}$ and hence $y=\boxed{5}$", True),
+    ("(3,5)", r"$x = \boxed{5}$, $y = \boxed{3}$", False),
+    ("(3,5)", r"\boxed{3}, \boxed{5}", False),
+    ("(3,5)", r"$x = \boxed{3}$, $x = \boxed{5}$", False),
+    ("(3,5)", r"$x = \boxed{3}$ was wrong, $y = \boxed{5}$", False),
+    ("x=3,y=5", r"$a = \boxed{3}$, $b = \boxed{5}$", False),
+    ("(3,5)", r"$y = \boxed{5}$", False),
+]
+
+
+@pytest.mark.parametrize(("gold", "response", "correct"), BOXES)
+def test_only_boxes_that_belong_together_are_one_answer(gold, response, correct):
+    verdict = grade(gold, response)
+    assert verdict.correct is correct, (verdict.rule, verdict.extracted)
 
 
 def test_the_formulas_of_the_last_sentence_are_joined_only_for_a_gold_that_is_a_list():

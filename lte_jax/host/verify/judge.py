@@ -5,13 +5,17 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from lte_jax.config import ConventionsConfig
+from lte_jax.host.verify.claims import claim
 from lte_jax.host.verify.compare import Comparison
 from lte_jax.host.verify.exact import ExactArithmetic
-from lte_jax.host.verify.extract import boxes
+from lte_jax.host.verify.extract import boxes, extract
+from lte_jax.host.verify.markers import in_ascii
 from lte_jax.host.verify.normalise import normalise, squeeze
 from lte_jax.host.verify.parse import parse
+from lte_jax.host.verify.sentences import is_sentence
 from lte_jax.host.verify.shapes import shape
 from lte_jax.host.verify.syntax import Node, TooLarge, Undecided, Unreadable
+from lte_jax.host.verify.words import meaning
 from lte_jax.records import Status
 
 DEFAULT = ConventionsConfig()
@@ -47,17 +51,31 @@ def read(text: str, thousands: bool = True) -> Node:
 
 @lru_cache(maxsize=65_536)
 def gold_text(gold: str) -> str:
-    """A gold in one spelling: of a box its content, of a GSM8K solution what stands behind its ####."""
+    """A gold in one spelling: of a box its content, of a GSM8K solution what stands behind its ####, of a sentence what
+    it states. Raises Unreadable for a sentence that states no single answer."""
     inner = boxes(gold)
-    return normalise(inner[-1] if inner else gold.rpartition("####")[2])
+    text = inner[-1] if inner else gold.rpartition("####")[2]
+    return normalise(_stated(text) if is_sentence(text) and meaning(text).op in ("text", "list") else text)
 
 
-def is_list(gold: str) -> bool:
-    """Is the gold a list or a set (1 ± 2 is one), so that several boxes may be one answer?"""
+def _stated(sentence: str) -> str:
+    found = extract(sentence)
+    answer = found.answer if found and found.rule == "marker" else claim(in_ascii(sentence))
+    if answer is None or is_sentence(answer):
+        raise Unreadable("it is a sentence from which no single answer can be read")
+    return answer
+
+
+def shape_of(gold: str) -> str:
+    """`list` for a list or a set (1 ± 2 is one), `named` for a tuple or `x = 1, y = 2`, else `other`."""
     try:
-        return shape(read(gold_text(gold))).op in ("list", "set")
+        node = shape(read(gold_text(gold)))
     except (Unreadable, TooLarge):
-        return False
+        return "other"
+    if node.op in ("list", "set"):
+        return "list"
+    is_system = node.op == "rel" and node.args[-1].op == "tuple"
+    return "named" if is_system or (node.op == "tuple" and node.value == "()") else "other"
 
 
 def _compare(gold: str, answer: str, arithmetic, conventions: ConventionsConfig) -> Status:
@@ -116,7 +134,7 @@ def settle(gold: str, answer: str, arithmetic, conventions: ConventionsConfig) -
     """The status of an answer by one arithmetic. Raises Undecided where that does not reach."""
     try:
         gold = gold_text(gold)
-    except TooLarge:
+    except (TooLarge, Unreadable):
         return Status.BAD_GOLD
     if not gold:
         return Status.BAD_GOLD
@@ -141,12 +159,17 @@ def check_gold(answer: str, conventions: ConventionsConfig = DEFAULT) -> str | N
     """Why a reference answer cannot be used, or None. A good one can be read and matches itself inside a box."""
     try:
         text = gold_text(answer)
+    except TooLarge as error:
+        return f"too large: {error}"
+    except Unreadable as error:
+        return f"cannot be graded: {error}"
+    try:
         read(text)
     except TooLarge as error:
         return f"too large: {error}"
     except Unreadable as error:
         return f"cannot be read, so only the identical text would match it: {error}"
-    boxed = boxes(f"\\boxed{{{answer}}}")
+    boxed = boxes(f"\\boxed{{{text if is_sentence(answer) else answer}}}")
     if not boxed or decide(answer, boxed[-1], conventions) is not Status.EQUAL:
         return "does not match itself inside a box"
     return None

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from lte_jax.config import ConventionsConfig, VerifyConfig
 from lte_jax.host.verify.extract import Found, extract
-from lte_jax.host.verify.judge import DEFAULT, check_gold, decide, is_list
+from lte_jax.host.verify.judge import DEFAULT, check_gold, decide, shape_of
 from lte_jax.host.verify.pool import Outcome, Pool
 from lte_jax.host.verify.reward import Reward
 from lte_jax.records import Problem, Status, Verdict
@@ -23,7 +23,7 @@ Question = tuple[str, str, ConventionsConfig]  # gold, answer, how they are comp
 
 @dataclass(frozen=True)
 class _Item:
-    """A response after extraction: its answer, and all its boxes joined where the gold is a list."""
+    """A response after extraction: what may be its answer: several where all its boxes may be one."""
 
     gold: str
     found: Found | None
@@ -133,10 +133,25 @@ class _Cache:
 def _prepare(gold: str, response: str, truncated: bool, conventions: ConventionsConfig) -> _Item:
     start = time.perf_counter()
     found = extract(response, truncated)
-    candidates = (found.answer,) if found else ()
-    if found and len(found.several) > 1 and conventions.join_boxes and is_list(gold):
-        candidates = (found.answer, ", ".join(found.several))
+    candidates = _candidates(gold, found, conventions) if found else ()
     return _Item(gold, found, candidates, time.perf_counter() - start)
+
+
+def _candidates(gold: str, found: Found, conventions: ConventionsConfig) -> tuple[str, ...]:
+    """The answer, and of boxes that belong together all of them where the gold asks for several.
+
+    `\\boxed{7} or \\boxed{8}` is never 8 alone; `x = \\boxed{3}, y = \\boxed{5}` is (3, 5) by its names.
+    """
+    if len(found.several) < 2 or not conventions.join_boxes:
+        return (found.answer,)
+    together, shape = ", ".join(found.several), shape_of(gold)
+    if found.joined and shape != "named":
+        return (together,)
+    if shape == "list":
+        return (found.answer, together)
+    if shape == "named" and found.named:
+        return (found.answer, ", ".join(found.named))
+    return (found.answer,)
 
 
 def _verdict(item: _Item, outcomes: dict[Question, tuple[Status, float]], conventions: ConventionsConfig) -> Verdict:
@@ -145,12 +160,11 @@ def _verdict(item: _Item, outcomes: dict[Question, tuple[Status, float]], conven
     results = [(text, *outcomes[item.gold, text, conventions]) for text in item.candidates]
     seconds = item.seconds + sum(took for _, _, took in results)
     equal = [text for text, status, _ in results if status is Status.EQUAL]
-    if equal:
-        rule = item.found.rule if equal[0] == item.found.answer else _JOINED[item.found.rule]
-        return Verdict(True, Status.EQUAL, item.gold, equal[0], rule, seconds)
+    text = equal[0] if equal else results[0][0]
+    rule = item.found.rule if text == item.found.answer else _JOINED[item.found.rule]
     undecided = [status for _, status, _ in results if status in _NO_VERDICT]
-    status = undecided[0] if undecided else results[0][1]
-    return Verdict(False, status, item.gold, item.found.answer, item.found.rule, seconds)
+    status = Status.EQUAL if equal else undecided[0] if undecided else results[0][1]
+    return Verdict(bool(equal), status, item.gold, text, rule, seconds)
 
 
 _JOINED = {"box": "boxes", "last_formula": "last_formulas"}
