@@ -11,6 +11,8 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from lte_jax.records import NoVerdictError
+
 app = typer.Typer(
     help="LTE: reinforcement learning with verifiable rewards that learns from its own failed attempts.",
     no_args_is_help=True,
@@ -399,6 +401,9 @@ def _clear_errors() -> Iterator[None]:
         yield
     except typer.Exit:  # a RuntimeError to Python: a command that has said why it ends
         raise
+    except NoVerdictError as error:  # perhaps the machine's fault: another start may help
+        _to_stderr(f"error: {error}")
+        raise typer.Exit(1) from None
     except WRONG_PATH as error:
         _refuse(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     except (ValueError, RuntimeError) as error:

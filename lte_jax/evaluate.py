@@ -16,7 +16,7 @@ from lte_jax.config import BenchmarkConfig, Config, ConfigError
 from lte_jax.host.problems import file_hash
 from lte_jax.host.verify import Verifier
 from lte_jax.processes import all_values, own_share
-from lte_jax.records import Problem, Prompt, Request, Sampling
+from lte_jax.records import NoVerdictError, Problem, Prompt, Request, Sampling
 from lte_jax.report.live import Live
 from lte_jax.report.resumable import Resumable
 from lte_jax.report.scores import majority_vote, summary
@@ -141,9 +141,20 @@ def evaluate(
     for benchmark in benchmarks:
         found = _rows(session, benchmark, store, lambda n: progress(n_before + n, n_total), before_exchange)
         n_before += len(benchmark.problems) * benchmark.samples
+        _refuse_if_nothing_is_graded(benchmark, found)
         metrics[benchmark.name] = summary(found, benchmark.k)
         rows += found
     return metrics, rows
+
+
+def _refuse_if_nothing_is_graded(benchmark: Benchmark, rows: Sequence[dict]) -> None:
+    """A response without a verdict counts as wrong, but a Pass@1 of these alone would say nothing of the model."""
+    n_samples = sum(row["n_samples"] for row in rows)
+    if sum(row["n_undecided"] for row in rows) == n_samples:
+        raise NoVerdictError(
+            f"{benchmark.name}: nothing was graded, no verdict for any of {n_samples} responses: "
+            f"{rows[0]['undecided_reason']}"
+        )
 
 
 def _rows(
@@ -199,6 +210,7 @@ def _samples(session: Session, benchmark: Benchmark, share: Sequence[int], store
 def _problem_row(session: Session, benchmark: Benchmark, problem: Problem, samples: Sequence[dict]) -> dict:
     verdicts = session.verifier.grade_problems([(problem, s["response"], s["truncated"]) for s in samples])
     answers, correct = [verdict.extracted for verdict in verdicts], [verdict.correct for verdict in verdicts]
+    undecided = [verdict for verdict in verdicts if not verdict.decided]
     return {
         "benchmark": benchmark.name,
         "id": problem.id,
@@ -206,7 +218,8 @@ def _problem_row(session: Session, benchmark: Benchmark, problem: Problem, sampl
         "n_samples": len(samples),
         "n_correct": sum(correct),
         "n_truncated": sum(sample["truncated"] for sample in samples),
-        "n_undecided": sum(not verdict.decided for verdict in verdicts),
+        "n_undecided": len(undecided),
+        "undecided_reason": undecided[0].reason or f"verdict {undecided[0].status}" if undecided else "",
         "n_tokens": sum(sample["tokens"] for sample in samples),
         "majority": majority_vote(answers, correct, session.verifier.same_answer),
         "extracted": answers,

@@ -1,5 +1,6 @@
 """What a stopped run has on disk beyond its checkpoint: verdicts and hint lists that the repeated steps take over."""
 
+from itertools import groupby
 from pathlib import Path
 
 from lte_jax.records import Status, Verdict
@@ -8,22 +9,33 @@ from lte_jax.report.files import read_rollouts
 
 def read_recorded(run: Path, step: int) -> tuple[dict[tuple[str, str, bool], Verdict], dict]:
     """(verdicts by problem id, response and truncated; lists of hints) that were written after the checkpoint: a
-    repeated step must not depend on the clock again, and a comparison may have timed out then or now."""
+    repeated step must not depend on the clock again, and a comparison may have timed out then or now. A step without
+    any verdict is graded anew: what failed on all of it, a custom reward, may have been mended."""
     verdicts, lists = {}, {}
-    for group in read_rollouts(run, from_step=step):
-        for row in [*group["rollouts"], *(r for attempt in group["attempts"] for r in attempt["rollouts"])]:
-            verdict = Verdict(
-                row["correct"],
-                Status(row["status"]),
-                group["answer"],
-                row["extracted"],
-                row["rule"],
-                shaped=row["reward"],
-            )
-            verdicts[group["id"], row["response"], row["truncated"]] = verdict
-        for n_before, attempt in enumerate(group["attempts"]):
-            lists[group["step"], group["group"], n_before] = tuple(attempt["listed"])
+    for _, groups in groupby(read_rollouts(run, from_step=step), key=lambda group: group["step"]):
+        of_step = {}
+        for group in groups:
+            of_step |= _verdicts(group)
+            for n_before, attempt in enumerate(group["attempts"]):
+                lists[group["step"], group["group"], n_before] = tuple(attempt["listed"])
+        if any(verdict.decided for verdict in of_step.values()):
+            verdicts |= of_step
     return verdicts, lists
+
+
+def _verdicts(group: dict) -> dict[tuple[str, str, bool], Verdict]:
+    rows = [*group["rollouts"], *(row for attempt in group["attempts"] for row in attempt["rollouts"])]
+    return {
+        (group["id"], row["response"], row["truncated"]): Verdict(
+            row["correct"],
+            Status(row["status"]),
+            group["answer"],
+            row["extracted"],
+            row["rule"],
+            shaped=row["reward"],
+        )
+        for row in rows
+    }
 
 
 def replaying(recorded: dict, verify):

@@ -35,6 +35,10 @@ class Origin(StrEnum):
     TRACE = "trace"  # not drawn: a worked solution that came with the problem: off-policy
 
 
+class NoVerdictError(RuntimeError):
+    """Nothing was graded where something should have been. The message says why a verdict is missing."""
+
+
 class Status(StrEnum):
     """Why a verdict is what it is."""
 
@@ -50,7 +54,7 @@ class Status(StrEnum):
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the verifier says of one response. `decided` is False where it could say nothing."""
+    """What the verifier says of one response. `decided` is False where it could say nothing; `reason` says why then."""
 
     correct: bool
     status: Status
@@ -59,6 +63,7 @@ class Verdict:
     rule: str | None = None  # which extraction rule found it
     seconds: float = 0.0
     shaped: float | None = None  # the number that a custom reward gave; None: 1 where correct, else 0
+    reason: str = ""
 
     @property
     def reward(self) -> float:

@@ -70,7 +70,8 @@ def chat_template(prompt: PromptConfig) -> str | None:
 
 
 def open_problems(path: str | Path, verifier: Verifier, say: Callable[[str], None] = print) -> list[Problem]:
-    """Loads problems and refuses references that the verifier cannot read, each with its reason."""
+    """Loads problems and refuses references that the verifier cannot read, each with its reason, and a custom reward
+    that gives none to made-up responses of the first problem."""
     problems = load_problems(path)
     bad = [
         f"row {row}, {p.id}: {p.answer!r:.80} {reason}"
@@ -80,6 +81,9 @@ def open_problems(path: str | Path, verifier: Verifier, say: Callable[[str], Non
     if bad:
         raise ProblemError(f"{path}: the verifier cannot read {len(bad)} answers: {'; '.join(bad[:5])}")
     say(f"problems: {path}, {len(problems)} rows")
+    if verdicts := verifier.try_reward(problems[0]):
+        rewards = ", ".join(f"{verdict.reward:g}" for verdict in verdicts)
+        say(f"reward: tried on problem {problems[0].id!r}, its answer in a box and a response without any: {rewards}")
     return problems
 
 

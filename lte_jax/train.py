@@ -24,6 +24,7 @@ from lte_jax.device.update import (
 )
 from lte_jax.evaluate import Benchmark, evaluate, open_benchmarks
 from lte_jax.host.advantage import with_advantages
+from lte_jax.host.diagnose import nothing_graded
 from lte_jax.host.entropy import SCHEDULES, sampled_entropy
 from lte_jax.host.explore import make_strategy
 from lte_jax.host.metrics import group_metrics
@@ -33,7 +34,7 @@ from lte_jax.host.verify import Verifier
 from lte_jax.preempt import Preempted, Preemption
 from lte_jax.processes import all_groups, is_first, merged, own_share, wait_for_all
 from lte_jax.recorded import read_recorded, replaying
-from lte_jax.records import Group, Problem, Prompt
+from lte_jax.records import Group, NoVerdictError, Problem, Prompt
 from lte_jax.replay import write_batch
 from lte_jax.report.files import RunFiles
 from lte_jax.report.live import Live
@@ -43,6 +44,9 @@ from lte_jax.rollout import Round
 from lte_jax.run_folder import RunFolder
 from lte_jax.session import Session, check_strategy, open_problems, open_session, with_prompts
 from lte_jax.step_metrics import combine, phase_metrics
+
+
+MAX_UNGRADED = 3  # steps in a row without any verdict: more than a moment's load, and nothing is learned from them
 
 
 class NonFiniteError(RuntimeError):
@@ -103,6 +107,7 @@ class _Trainer:
         self.memory, self.n_skipped = host["memory"], host["n_skipped"]
         self.cursor, self.entropy_coef = host["cursor"], host["entropy_coef"]
         self.completed = self._host()
+        self.n_ungraded = 0
         has_reference = config.loss.kl != "none"
         self.reference = reference_weights(session.model.load(), self.spec) if has_reference else None
 
@@ -204,8 +209,15 @@ class _Trainer:
         self.files.write_metrics(row)
         self.sinks.write(step + 1, row)
         self.live.step(step, config.steps, row, groups)
+        self._stop_if_nothing_is_graded(groups)
         self.step += 1
         self.completed = self._host()
+
+    def _stop_if_nothing_is_graded(self, groups: Sequence[Group]) -> None:
+        reason = nothing_graded(groups)
+        self.n_ungraded = self.n_ungraded + 1 if reason else 0
+        if self.n_ungraded == MAX_UNGRADED:
+            raise NoVerdictError(f"no verdict for any rollout in {MAX_UNGRADED} steps in a row: {reason}")
 
     def _host(self) -> dict:
         """What a checkpoint holds beside the arrays."""

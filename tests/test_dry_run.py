@@ -57,6 +57,22 @@ def test_every_config_of_the_paper_passes_the_dry_run(path, model, problems, tmp
     assert "4,022,468,096 parameters" in done.output and not (tmp_path / "run").exists()
 
 
+def test_a_custom_reward_is_tried_on_every_file(model, problems, tmp_path, monkeypatch):
+    """Once on each file's first problem: another file may have other answers."""
+    code = "def reward(problem, responses):\n    return [float(problem['answer'] == '2') for _ in responses]\n"
+    (tmp_path / "tried.py").write_text(code + "def never(problem, responses):\n    return problem['level']\n")
+    monkeypatch.chdir(tmp_path)
+    config = ROOT / "configs/qwen3-4b-lte.yaml"
+    done = dry_run(config, model, problems, "reward=tried:reward")
+    assert done.exit_code == 0, done.output
+    tried = "reward: tried on problem 'train-1', its answer in a box and a response without any: 1, 1"
+    assert done.output.count(tried) == 2
+    done = dry_run(config, model, problems, "reward=tried:never")
+    assert done.exit_code == 2
+    assert "error: reward tried:never, tried on problem 'train-1' with 2 responses: " in done.stderr
+    assert "tried.py:4, in never: KeyError: 'level'" in done.stderr
+
+
 def test_luffy_wants_traces_that_fit(model, problems, tmp_path):
     config = ROOT / "configs/qwen3-4b-luffy.yaml"
     said = dry_run(config, model, problems).output

@@ -5,7 +5,9 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import yaml
 from commands import ROOT, environment, lte, make_base
@@ -14,7 +16,8 @@ from typer.testing import CliRunner
 from lte_jax import config
 from lte_jax.cli import app
 from lte_jax.config import ConfigError
-from lte_jax.evaluate import open_store
+from lte_jax.evaluate import Benchmark, evaluate, open_store
+from lte_jax.records import NoVerdictError, Problem, Prompt, Response, Sampling, Status, Verdict
 from lte_jax.report.resumable import Resumable
 
 SMALL = ["model.compute_dtype=float32", "engine.slots=8", "engine.chunk=4", "sample.response_budget=24"]
@@ -77,6 +80,31 @@ def test_a_suite_is_sampled_as_it_says_and_a_killed_evaluation_continues(model, 
     assert found["sums"]["pass_at_1"]["difference"] == pytest.approx(-metrics["sums"]["pass_at_1"])
     assert found["all"]["n_problems"] == 17
     assert f"other.jsonl - {whole}" in invoked("compare", whole, tmp_path / "other.jsonl").stdout
+
+
+def graded(*statuses: Status) -> tuple[dict, list[dict]]:
+    """An evaluation of one problem with as many samples, by a verifier that gives these verdicts."""
+    verdicts = [Verdict(s is Status.EQUAL, s, "2", reason="mine.py:3: KeyError") for s in statuses]
+    zeros = np.zeros(1, np.float32)
+
+    def generate(requests, sampling):
+        return [(place, Response(zeros, zeros, zeros, False)) for place in range(len(requests))]
+
+    session = SimpleNamespace(
+        engine=SimpleNamespace(generate=generate),
+        tokenizer=SimpleNamespace(decode=str),
+        verifier=SimpleNamespace(grade_problems=lambda items: verdicts, same_answer=lambda pairs: [False] * len(pairs)),
+    )
+    problems = ((Problem("p", "1 + 1", "2"), Prompt("1 + 1", (1,))),)
+    return evaluate(session, [Benchmark("sums", "", 0, problems, len(statuses), (), Sampling(1.0, 1.0, 0, 4))])
+
+
+def test_an_evaluation_of_which_nothing_was_graded_has_no_pass_at_1():
+    with pytest.raises(NoVerdictError, match="sums: nothing was graded, no verdict for any of 2 responses: mine.py:3"):
+        graded(Status.CRASH, Status.TIMEOUT)
+    metrics, (row,) = graded(Status.CRASH, Status.DIFFERENT)
+    assert metrics["sums"]["pass_at_1"] == 0.0 and metrics["sums"]["n_undecided"] == 1
+    assert row["undecided_reason"] == "mine.py:3: KeyError" and graded(Status.EQUAL)[1][0]["undecided_reason"] == ""
 
 
 def test_other_settings_are_refused_by_name_and_further_ones_are_added(tmp_path):

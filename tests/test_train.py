@@ -200,6 +200,23 @@ def test_a_custom_reward_trains_and_one_that_does_not_import_is_refused_before_a
     assert changed.returncode == 2 and "reward ('lengths:reward' -> '')" in changed.stderr
 
 
+def test_a_reward_that_always_fails_stops_the_run_with_its_own_error(base, tmp_path, monkeypatch):
+    """It passes the trial call. After some steps, not at the end of the run, and not as a user's mistake."""
+    (tmp_path / "failing.py").write_text(
+        "def reward(problem, responses):\n"
+        "    return [0.0, 0.0] if 'I do not know.' in responses else [problem['level']]\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
+    done = lte(*small_run(base, tmp_path / "run", "steps=50", "log.every=1", "reward=failing:reward"), check=False)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "no update: none of 32 rollouts has a verdict" in done.stdout and "equal rewards" not in done.stdout
+    assert "step 3/50" in done.stdout and "step 4/50" not in done.stdout
+    assert (
+        "error: no verdict for any rollout in 3 steps in a row: reward failing:reward: "
+        f"{tmp_path}/failing.py:2, in reward: KeyError: 'level'" in done.stderr
+    )
+
+
 def test_luffy_trains_on_given_solutions(base, tmp_path):
     problems = [json.loads(line) for line in Path(base[1].removeprefix("data.train=")).read_text().splitlines()]
     for problem in problems[::2]:

@@ -21,6 +21,14 @@ def pass_level(rollouts: Sequence[Rollout]) -> PassLevel | None:
     return PassLevel.ALL if all(decided) else PassLevel.SOME
 
 
+def nothing_graded(groups: Sequence[Group]) -> str:
+    """Why no rollout of any of the groups has a verdict; empty where one has."""
+    rollouts = [rollout for group in groups for rollout in all_rollouts(group)]
+    if any(rollout.decided for rollout in rollouts):
+        return ""
+    return rollouts[0].verdict.reason or f"verdict {rollouts[0].verdict.status}"
+
+
 def failure_mode(rollouts: Sequence[Rollout]) -> FailureMode:
     """By how many of one round's rollouts were truncated."""
     n_truncated = sum(rollout.truncated for rollout in rollouts)

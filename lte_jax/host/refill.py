@@ -7,8 +7,8 @@ The problems of a step are then no function of the step: a cursor into the endle
 import math
 from collections.abc import Callable
 
-from lte_jax.host.diagnose import pass_level
-from lte_jax.records import Group, PassLevel
+from lte_jax.host.diagnose import nothing_graded, pass_level
+from lte_jax.records import Group, NoVerdictError, PassLevel
 
 Draw = Callable[[int, int], list[Group]]  # (problems, number of the first group in the step) -> groups
 
@@ -23,7 +23,8 @@ def has_variance(group: Group) -> bool:
 
 
 def fill(draw: Draw, wanted: int, max_attempts: int) -> tuple[list[Group], list[Group]]:
-    """(all groups drawn, the first `wanted` of them that have variance). Raises RefillError after `max_attempts`."""
+    """(all groups drawn, the first `wanted` of them that have variance). Raises RefillError after `max_attempts`,
+    NoVerdictError where nothing at all was graded."""
     drawn: list[Group] = []
     n = wanted
     for _ in range(max_attempts):
@@ -32,6 +33,8 @@ def fill(draw: Draw, wanted: int, max_attempts: int) -> tuple[list[Group], list[
         if len(kept) >= wanted:
             return drawn, kept[:wanted]
         n = n_refill(wanted - len(kept), len(kept), len(drawn), wanted)
+    if reason := nothing_graded(drawn):
+        raise NoVerdictError(f"no verdict for any rollout in {max_attempts} rounds of problems: {reason}")
     raise RefillError(
         f"only {len(kept)} of {len(drawn)} groups have right and wrong members after sample.max_attempts = "
         f"{max_attempts} rounds of problems, wanted problems_per_step = {wanted}; allow more rounds, choose problems "

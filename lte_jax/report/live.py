@@ -100,7 +100,7 @@ class Live:
             return
         if self.samples and groups and not self.quiet:
             self.console.print(sample_table(step, groups, self.samples), soft_wrap=False)
-        self.say("  ".join([f"step {step + 1}/{n_steps}", *_figures(row), left]))
+        self.say("  ".join([f"step {step + 1}/{n_steps}", *_figures(row, groups), left]))
 
     def evaluation(self, step: int, metrics: Mapping[str, Mapping[str, float]]) -> None:
         """What an evaluation after `step` steps found, one line per benchmark."""
@@ -132,7 +132,7 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute}:{second:02d}"
 
 
-def _figures(row: Mapping[str, Any]) -> Iterator[str]:
+def _figures(row: Mapping[str, Any], groups: Sequence[Group]) -> Iterator[str]:
     """What one line shows of a step's metrics, in order."""
     for key, name, digits in (
         ("reward/mean_before", "reward", 3),
@@ -146,6 +146,21 @@ def _figures(row: Mapping[str, Any]) -> Iterator[str]:
         if key in row:
             yield f"{name} {row[key]:.{digits}f}"
     if "update/objective" not in row:
-        yield "no update: every group has equal rewards"
+        yield _no_update(row, groups)
     if "speed/sample_tokens_per_s" in row:
         yield f"{row['speed/sample_tokens_per_s']:.0f} tok/s"
+
+
+def _no_update(row: Mapping[str, Any], groups: Sequence[Group]) -> str:
+    """Why a step has no figures of an update: it had no rows, or they were not finite."""
+    if row.get("update/n_updates"):
+        return "update: its figures are not finite"
+    n_undecided, n_rollouts = row.get("sample/undecided", 0), row.get("sample/rollouts", 0)
+    if n_undecided and n_undecided == n_rollouts:
+        return f"no update: none of {n_rollouts} rollouts has a verdict"
+    members = [pair for group in groups for pair in zip(group.members, group.advantages, strict=False)]
+    n_filtered = sum(advantage is None and rollout.decided for rollout, advantage in members)
+    missing = [f"{n_undecided} of {n_rollouts} rollouts have no verdict"] if n_undecided else []
+    filtered = [f"{n_filtered} truncated members are left out (overlong.filter)"] if n_filtered else []
+    where = " among the others" if missing or filtered else ""
+    return "; ".join([f"no update: every group has equal rewards{where}", *missing, *filtered])

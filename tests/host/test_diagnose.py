@@ -6,7 +6,7 @@ import pytest
 from handmade import group, right, rollout, wrong
 
 from lte_jax.host import diagnose
-from lte_jax.host.diagnose import contains_answer, failure_mode, names_hint, pass_level
+from lte_jax.host.diagnose import contains_answer, failure_mode, names_hint, nothing_graded, pass_level
 from lte_jax.host.diagnose import wrong_answers as all_wrong_answers
 from lte_jax.records import Attempt, FailureMode, Origin, PassLevel, Retry, Status
 
@@ -149,3 +149,11 @@ def test_a_listed_answer_stands_in_a_text_as_a_whole_token(text, contained):
 
 def test_a_listed_answer_is_no_pattern():
     assert contains_answer("is (1+x)? no", ("(1+x)?",)) and not contains_answer("1x", ("1+x",))
+
+
+def test_nothing_is_graded_where_no_round_of_any_group_has_a_verdict():
+    lost = group(rollout(Status.TIMEOUT), rollout(Status.CRASH))
+    retry = Retry(lost.prompt, 1, Origin.EXTRA, None)
+    assert nothing_graded([lost, lost]) == "verdict timeout"
+    assert nothing_graded([lost, group(wrong(), rollout(Status.CRASH))]) == ""
+    assert nothing_graded([lost, replace(lost, attempts=(Attempt(retry, (right(),)),))]) == ""

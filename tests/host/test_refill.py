@@ -6,7 +6,7 @@ import pytest
 from handmade import group, right, rollout, wrong
 
 from lte_jax.host.refill import RefillError, fill, has_variance, n_refill
-from lte_jax.records import Origin, Status
+from lte_jax.records import NoVerdictError, Origin, Status, Verdict
 
 
 @pytest.mark.parametrize(
@@ -66,3 +66,9 @@ def test_a_batch_that_cannot_be_filled_says_so():
     with pytest.raises(RefillError, match="only 4 of 24 groups .* sample.max_attempts = 3 rounds .* = 8"):
         fill(draw, 8, max_attempts=3)
     assert len(asked) == 3
+
+
+def test_a_batch_of_which_nothing_was_graded_says_that_and_why():
+    lost = replace(rollout(None), verdict=Verdict(False, Status.CRASH, "42", reason="mine.py:3: KeyError"))
+    with pytest.raises(NoVerdictError, match="no verdict for any rollout in 2 rounds of problems: mine.py:3: KeyError"):
+        fill(lambda n, first: [group(lost, lost) for _ in range(n)], 8, max_attempts=2)

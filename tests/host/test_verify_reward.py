@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from lte_jax.config import VerifyConfig
 from lte_jax.host.verify import Verifier
 from lte_jax.host.verify.parent import TargetError
+from lte_jax.host.verify.reward import Reward, RewardError
 from lte_jax.records import Problem, Status
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs/verifier.md"
@@ -33,6 +35,13 @@ def slow_once(problem, responses):
         raise KeyError("no such thing")
     return [True for _ in responses]
 
+def hangs(problem, responses):
+    while True:
+        pass
+
+def dies(problem, responses):
+    os._exit(3)
+
 def too_few(problem, responses):
     return [1]
 
@@ -51,27 +60,70 @@ def writes(problem, responses):
         file.write("x")
 
 constant = 3
+
+def trl(prompts, completions, **kwargs):
+    return [1.0 for _ in completions]
+
+def trl_column(completions, answer, **kwargs):
+    return [1.0 for _ in completions]
+
+def verl(data_source, solution_str, ground_truth, extra_info=None):
+    return 1.0
+
+def three(problem, responses, level):
+    return [1.0 for _ in responses]
+
+async def coroutine(problem, responses):
+    return [1.0 for _ in responses]
+
+def kinds(problem, responses):
+    import fractions, numpy
+    n = len(responses)
+    return {
+        "numpy scalars": lambda: [numpy.float32(0.5), numpy.int64(1)],
+        "numpy array": lambda: numpy.array([0.5, 1.0], numpy.float16),
+        "numpy bools": lambda: [{"correct": numpy.bool_(False), "reward": numpy.float32(0.5)}, numpy.True_],
+        "mixed": lambda: (fractions.Fraction(1, 2), True),
+        "generator": lambda: (reward for reward in (0.5, 1)),
+        "None": lambda: None,
+        "a None": lambda: [None, 1.0],
+        "nan": lambda: numpy.array([float("nan"), 1.0]),
+        "inf": lambda: [float("inf"), 1.0],
+        "huge": lambda: [10**400, 1.0],
+        "text": lambda: "10",
+        "texts": lambda: ["1", "0"],
+        "dict": lambda: {"rewards": [1.0, 0.0]},
+        "number": lambda: 1.0,
+        "too few": lambda: [1.0],
+        "too many": lambda: [1.0] * 3,
+        "columns": lambda: numpy.array([[1.0], [0.0]]),
+        "set": lambda: {1.0, 0.0},
+        "awaitable": lambda: coroutine(problem, responses),
+        "object": lambda: [object(), 1.0],
+        "nobody catches it": lambda: int("seven\\nlines"),
+    }[problem["id"]]()
 """
 
 
 @pytest.fixture
 def make(tmp_path, monkeypatch):
-    """Verifiers with a reward of my_rewards.py, which stands in the folder the process was started in."""
+    """Rewards of my_rewards.py, which stands in the folder the process was started in; without a verifier around them,
+    whose own workers import sympy."""
     (tmp_path / "my_rewards.py").write_text(REWARDS)
     monkeypatch.chdir(tmp_path)
     started = []
 
-    def verifier(name, **settings):
-        started.append(Verifier(f"my_rewards:{name}", **{"workers": 1, "timeout_s": 1.0, **settings}))
+    def reward(name, **settings):
+        started.append(Reward(f"my_rewards:{name}", VerifyConfig(**{"workers": 1, "timeout_s": 1.0, **settings})))
         return started[-1]
 
-    yield verifier
+    yield reward
     for one in started:
         one.close()
 
 
-def grade(verifier, *responses, truncated=False):
-    return verifier.grade_problems([(PROBLEM, response, truncated) for response in responses])
+def grade(reward, *responses, truncated=False):
+    return reward.grade_many([(PROBLEM, response, truncated) for response in responses])
 
 
 def test_the_documented_example_runs(tmp_path, monkeypatch):
@@ -79,7 +131,9 @@ def test_the_documented_example_runs(tmp_path, monkeypatch):
     (tmp_path / "palindrome.py").write_text(code)
     monkeypatch.chdir(tmp_path)
     with Verifier("palindrome:reward", workers=1) as verifier:
-        verdicts = grade(verifier, r"\boxed{level}", r"\boxed{noon}", r"\boxed{lever}", "nothing to see here")
+        responses = (r"\boxed{level}", r"\boxed{noon}", r"\boxed{lever}", "nothing to see here")
+        verdicts = verifier.grade_problems([(PROBLEM, response, False) for response in responses])
+        assert [verdict.reward for verdict in verifier.try_reward(PROBLEM)] == [1.0, 0.0]
     assert [v.correct for v in verdicts] == [True, True, False, False]
     assert [v.reward for v in verdicts] == [1.0, 0.5, 0.0, 0.0]
     assert [v.status for v in verdicts] == [Status.EQUAL, Status.EQUAL, Status.DIFFERENT, Status.NO_ANSWER]
@@ -103,7 +157,7 @@ def test_a_bare_number_is_correct_from_one_up_and_its_answer_is_found_as_usual(m
 def test_one_call_holds_all_responses_of_a_problem_and_verdicts_come_in_order(make):
     other = Problem("p2", "", "noon")
     items = [(PROBLEM, "level", False), (other, "noon", False), (PROBLEM, "x", False), (other, "level", False)]
-    assert [v.correct for v in make("shorter").grade_problems(items)] == [True, True, False, False]
+    assert [v.correct for v in make("shorter").grade_many(items)] == [True, True, False, False]
 
 
 @pytest.mark.parametrize(
@@ -113,7 +167,7 @@ def test_a_reward_that_hangs_dies_or_raises_gives_no_verdict_and_harms_no_neighb
     other = Problem("p2", "", "")
     start = time.monotonic()
     with pytest.warns(RuntimeWarning, match="KeyError: 'no such thing'" if response == "raise" else "no verdict"):
-        lost, fine = make("slow_once").grade_problems([(PROBLEM, response, False), (other, "fine", False)])
+        lost, fine = make("slow_once").grade_many([(PROBLEM, response, False), (other, "fine", False)])
     assert time.monotonic() - start < 8
     assert (lost.status, lost.decided, lost.correct) == (status, False, False)
     assert fine.correct
@@ -134,6 +188,72 @@ def test_what_is_no_list_of_rewards_gives_no_verdict_and_is_named(make, name, sa
     assert [v.status for v in verdicts] == [Status.CRASH, Status.CRASH]
 
 
+@pytest.fixture(scope="module")
+def kinds(tmp_path_factory):
+    """A reward alone, without the verifier's own workers."""
+    folder = tmp_path_factory.mktemp("kinds")
+    (folder / "many_rewards.py").write_text(REWARDS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        reward = Reward("many_rewards:kinds", VerifyConfig(workers=1))
+    yield reward
+    reward.close()
+
+
+@pytest.mark.parametrize("kind", ["numpy scalars", "numpy array", "numpy bools", "mixed", "generator"])
+def test_what_stands_for_a_list_of_numbers_works(kinds, kind):
+    first, second = kinds.try_on(Problem(kind, "", ""))
+    assert (first.correct, first.reward, second.correct, second.reward) == (False, 0.5, True, 1.0)
+
+
+ENTRY = "wanted a finite number as reward, got "
+WHOLE = "wanted a list of 2 rewards, one per response, got "
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("None", WHOLE + "None"),
+        ("a None", ENTRY + "None"),
+        ("nan", ENTRY + "nan"),
+        ("inf", ENTRY + "inf"),
+        ("huge", ENTRY + "1000"),
+        ("text", WHOLE + "'10'"),
+        ("texts", ENTRY + "'1'"),
+        ("dict", WHOLE + "{'rewards': [1.0, 0.0]}"),
+        ("number", WHOLE + "1.0"),
+        ("too few", WHOLE + "1 of them"),
+        ("too many", WHOLE + "3 of them"),
+        ("columns", ENTRY + "[1.0]"),
+        ("set", "wanted numbers, text, lists and dicts, got a value of type set"),
+        ("awaitable", "got a value of type coroutine: the function must not be async"),
+        ("object", "got a value of type object"),
+        ("nobody catches it", "in <lambda>: ValueError: invalid literal for int() with base 10: 'seven\\nlines'"),
+    ],
+)
+def test_a_trial_call_refuses_what_gives_no_rewards_and_says_what_it_got(kinds, kind, said):
+    with pytest.raises(RewardError) as refused:
+        kinds.try_on(Problem(kind, "", ""))
+    message = str(refused.value)
+    assert message.startswith(f"reward many_rewards:kinds, tried on problem {kind!r} with 2 responses: ")
+    assert said in message and "\n" not in message
+
+
+def test_a_trial_call_has_the_limits_of_every_call_and_names_them(make):
+    with pytest.raises(RewardError, match=r"not done in time \(verify.timeout_s = 0.2, batch_timeout_s = 60\)"):
+        make("hangs", timeout_s=0.2).try_on(PROBLEM)
+    with pytest.raises(RewardError, match="its worker died: did it exit, or need more than verify.memory_mb = 1024"):
+        make("dies").try_on(PROBLEM)
+
+
+def test_what_a_reward_raises_is_told_with_the_line_of_its_own_file(make):
+    line = next(n for n, text in enumerate(REWARDS.splitlines(), start=1) if "no such thing" in text)
+    with pytest.warns(RuntimeWarning):
+        (verdict,) = grade(make("slow_once"), "raise")
+    told = rf"reward my_rewards:slow_once: .*/my_rewards.py:{line}, in slow_once: KeyError: 'no such thing'"
+    assert re.fullmatch(told, verdict.reason)
+
+
 def test_a_reward_sees_the_problem_and_nothing_of_the_environment(make, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "secret")
     (verdict,) = grade(make("environment"), "x")
@@ -147,20 +267,24 @@ def test_a_reward_sees_the_problem_and_nothing_of_the_environment(make, monkeypa
         ("my_rewards:absent", "has no function 'absent'"),
         ("my_rewards:constant", "has no function 'constant'"),
         ("my_rewards", "wanted package.module:function, got 'my_rewards'"),
+        ("my_rewards:trl", "a function of (problem, responses), got trl(prompts, completions, **kwargs), TRL's form"),
+        ("my_rewards:trl_column", "got trl_column(completions, answer, **kwargs), TRL's form"),
+        ("my_rewards:verl", "got verl(data_source, solution_str, ground_truth, extra_info=None), verl's form"),
+        ("my_rewards:three", "got three(problem, responses, level): missing a required argument: 'level'"),
+        ("my_rewards:coroutine", "got async def coroutine(problem, responses): wanted a plain function"),
+        ("raises_at_import:f", "raises_at_import.py:2: NameError: name 'nowhere' is not defined"),
     ],
 )
-def test_a_reward_that_cannot_be_imported_is_refused_at_start(make, path, said):
+def test_a_reward_that_cannot_be_imported_or_called_is_refused_at_start(make, tmp_path, path, said):
+    (tmp_path / "raises_at_import.py").write_text("import os\nnowhere()\n")
     with pytest.raises(TargetError, match=re.escape(said)):
-        Verifier(path)
+        Reward(path, VerifyConfig(workers=1))
 
 
-def test_a_custom_reward_may_have_golds_that_the_verifier_cannot_read(make):
-    assert make("shorter").check_gold(r"\frac{") is None
-
-
-def test_closing_ends_the_workers_of_the_reward_too(make):
-    verifier = make("shorter")
-    grade(verifier, "level")
+def test_a_custom_reward_may_have_golds_that_the_verifier_cannot_read_and_closing_ends_its_workers_too(make):
+    verifier = Verifier("my_rewards:shorter", workers=1)
+    assert verifier.check_gold(r"\frac{") is None
+    assert verifier.grade_problems([(PROBLEM, "level", False)])[0].correct
     pids = verifier.pids
     verifier.close()
     assert len(pids) >= 3

@@ -3,10 +3,11 @@
 import io
 
 import pytest
-from handmade import group, right
+from handmade import group, right, rollout, wrong
 from reportruns import cut_off, rescued, solved, with_trace
 from rich.console import Console
 
+from lte_jax.records import Status
 from lte_jax.report.clean import clean, clipped
 from lte_jax.report.live import Live
 from lte_jax.report.responses import rescue_line, sample_table
@@ -84,6 +85,29 @@ def test_a_log_file_has_lines_alone():
     live.close()
     assert file.getvalue().startswith("step 2/4  reward 0.200  left")
     assert file.getvalue().count("\n") == 1 and "\x1b" not in file.getvalue()
+
+
+EQUAL = group(wrong(), wrong(), advantages=[0.0, 0.0])
+FILTERED = group(right(), wrong(truncated=True), advantages=[0.0, None])
+LOST = group(rollout(Status.CRASH), rollout(Status.TIMEOUT), advantages=[None, None])
+
+
+@pytest.mark.parametrize(
+    ("groups", "n_updates", "said"),
+    [
+        ([EQUAL], 0, "no update: every group has equal rewards  left"),
+        ([LOST, LOST], 0, "no update: none of 4 rollouts has a verdict  left"),
+        ([EQUAL, LOST], 0, "equal rewards among the others; 2 of 4 rollouts have no verdict  left"),
+        ([FILTERED], 0, "equal rewards among the others; 1 truncated members are left out (overlong.filter)  left"),
+        ([EQUAL], 2, "  update: its figures are not finite  left"),
+    ],
+)
+def test_a_step_without_an_update_says_why(groups, n_updates, said):
+    rollouts = [member for one in groups for member in one.initial]
+    row = {"sample/rollouts": len(rollouts), "sample/undecided": sum(not member.decided for member in rollouts)}
+    file = io.StringIO()
+    Live(file=file).step(0, 2, {**row, "update/n_updates": n_updates}, groups)
+    assert said in file.getvalue()
 
 
 def test_a_log_file_hears_of_phases_after_a_silence(monkeypatch):

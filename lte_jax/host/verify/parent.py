@@ -14,7 +14,7 @@ _START_S = 120.0  # for the zygote to import its target on a busy machine
 
 
 class TargetError(ValueError):
-    """The function that the workers should run cannot be imported or is none."""
+    """The function that the workers should run cannot be imported, is none, or takes other arguments."""
 
 
 @dataclass(eq=False)
@@ -32,14 +32,15 @@ class Worker:
 
 
 class Zygote:
-    """Started at once, waited for at the first request. `folder`: one more to import from, after all others."""
+    """Started at once, waited for at the first request. `folder`: one more to import from, after all others;
+    `parameters`: of the target, in one line."""
 
-    def __init__(self, target: str, memory_mb: int, timeout_s: float, folder: str = ""):
+    def __init__(self, target: str, memory_mb: int, timeout_s: float, folder: str = "", parameters: str = ""):
         self._target = target
         self._lock = threading.Lock()
         self._ready = False
         self._control, theirs = socket.socketpair()
-        command = [sys.executable, "-m", "lte_jax.host.verify.zygote", target, str(theirs.fileno())]
+        command = [sys.executable, "-m", "lte_jax.host.verify.zygote", target, parameters, str(theirs.fileno())]
         with theirs:
             self._process = subprocess.Popen(
                 [*command, str(memory_mb), str(timeout_s)],

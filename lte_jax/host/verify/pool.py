@@ -35,13 +35,22 @@ class Outcome:
 class Pool:
     """Runs a target, `package.module:function` of JSON values that returns one, under limits.
 
-    `imports_from_here`: the target may also live in the folder that this process was started in.
+    `imports_from_here`: the target may also live in the folder that this process was started in. `parameters`: what
+    its arguments are called; one that takes others is refused.
     """
 
-    def __init__(self, target: str, workers: int, timeout_s: float, memory_mb: int, imports_from_here: bool = False):
+    def __init__(
+        self,
+        target: str,
+        workers: int,
+        timeout_s: float,
+        memory_mb: int,
+        imports_from_here: bool = False,
+        parameters: Sequence[str] = (),
+    ):
         if workers < 1 or timeout_s <= 0 or memory_mb < 1:
             raise ValueError(f"wanted a worker, a MB and some time, got {workers=}, {memory_mb=}, {timeout_s=}")
-        self._settings = (target, memory_mb, timeout_s, os.getcwd() if imports_from_here else "")
+        self._settings = (target, memory_mb, timeout_s, os.getcwd() if imports_from_here else "", " ".join(parameters))
         self._n_workers = workers
         self.timeout_s = timeout_s
         self._lock = threading.Lock()  # of all below

@@ -16,14 +16,20 @@ from lte_jax.records import Problem, Status, Verdict
 
 Item = tuple[Problem, str, bool]  # problem, response, truncated
 _FIELDS = {"correct", "reward", "extracted"}
+_PARAMETERS = ("problem", "responses")
+
+
+class RewardError(ValueError):
+    """A custom reward whose trial call gave no rewards."""
 
 
 class Reward:
-    """Start it before jax touches a device. Raises TargetError at once where the function cannot be imported."""
+    """Start it before jax touches a device. Raises TargetError at once where the function cannot be imported or takes
+    other arguments."""
 
     def __init__(self, path: str, config: VerifyConfig):
-        self._path, self._batch_timeout_s = path, config.batch_timeout_s
-        self._pool = Pool(path, config.workers, config.timeout_s, config.memory_mb, imports_from_here=True)
+        self._path, self._config = path, config
+        self._pool = Pool(path, config.workers, config.timeout_s, config.memory_mb, True, _PARAMETERS)
         try:
             self._pool.wait()
         except ValueError as error:
@@ -37,6 +43,18 @@ class Reward:
     def close(self) -> None:
         self._pool.close()
 
+    def try_on(self, problem: Problem) -> list[Verdict]:
+        """The verdicts of a trial call: made-up responses, one with the reference answer in a box and one without any.
+
+        Raises RewardError with what was wanted and got where the call, or one of them, gives no verdict."""
+        responses = [f"\\boxed{{{problem.answer}}}", "I do not know."]
+        (outcome,) = self._pool.run([[_row(problem), responses]], self._config.batch_timeout_s)
+        try:
+            return self._read([(problem, response, False) for response in responses], outcome)
+        except RewardError as error:
+            tried = f"reward {self._path}, tried on problem {problem.id!r} with {len(responses)} responses"
+            raise RewardError(f"{tried}: {error}") from None
+
     def grade_many(self, items: Sequence[Item]) -> list[Verdict]:
         """Verdicts in order. One call for all responses of a problem; if it fails twice, none of them has a verdict."""
         places: dict[Problem, list[int]] = {}
@@ -44,19 +62,28 @@ class Reward:
             places.setdefault(problem, []).append(place)
         tasks = [[_row(problem), [items[place][1] for place in own]] for problem, own in places.items()]
         verdicts: dict[int, Verdict] = {}
-        for own, outcome in zip(places.values(), self._pool.run(tasks, self._batch_timeout_s), strict=True):
+        for own, outcome in zip(places.values(), self._pool.run(tasks, self._config.batch_timeout_s), strict=True):
             verdicts |= zip(own, self._verdicts([items[place] for place in own], outcome), strict=True)
         return [verdicts[place] for place in range(len(items))]
 
     def _verdicts(self, items: Sequence[Item], outcome: Outcome) -> list[Verdict]:
-        failure, reason = outcome.failure, outcome.error
-        if failure is None:
-            try:
-                return [_verdict(*pair) for pair in zip(items, _listed(outcome.value, len(items)), strict=True)]
-            except ValueError as error:
-                failure, reason = Status.CRASH, str(error)
-        warnings.warn(f"reward {self._path}: no verdict: {reason or failure.value}", RuntimeWarning, stacklevel=2)
-        return [Verdict(False, failure, problem.answer, seconds=outcome.seconds) for problem, _, _ in items]
+        try:
+            return self._read(items, outcome)
+        except RewardError as error:
+            reason = f"reward {self._path}: {error}"
+        warnings.warn(f"no verdict: {reason}", RuntimeWarning, stacklevel=2)
+        status = outcome.failure or Status.CRASH
+        return [Verdict(False, status, item[0].answer, seconds=outcome.seconds, reason=reason) for item in items]
+
+    def _read(self, items: Sequence[Item], outcome: Outcome) -> list[Verdict]:
+        """Raises RewardError with the reason where there are no verdicts."""
+        if outcome.failure is None:
+            return [_verdict(*pair) for pair in zip(items, _listed(outcome.value, len(items)), strict=True)]
+        if outcome.failure is Status.TIMEOUT:
+            one, batch = self._config.timeout_s, self._config.batch_timeout_s
+            raise RewardError(f"the call was not done in time (verify.timeout_s = {one:g}, batch_timeout_s = {batch:g})")
+        died = f"its worker died: did it exit, or need more than verify.memory_mb = {self._config.memory_mb}?"
+        raise RewardError(outcome.error or died)
 
 
 def _row(problem: Problem) -> dict[str, str]:
@@ -65,10 +92,10 @@ def _row(problem: Problem) -> dict[str, str]:
 
 
 def _listed(value: Any, n: int) -> list[Any]:
-    if not isinstance(value, list) or len(value) != n:
-        got = f"{len(value)} of them" if isinstance(value, list) else type(value).__name__
-        raise ValueError(f"wanted a list of {n} rewards, one per response, got {got}")
-    return value
+    if isinstance(value, list) and len(value) == n:
+        return value
+    got = f"{len(value)} of them" if isinstance(value, list) else f"{value!r:.100}"
+    raise RewardError(f"wanted a list of {n} rewards, one per response, got {got}")
 
 
 def _verdict(item: Item, given: Any) -> Verdict:
@@ -76,13 +103,13 @@ def _verdict(item: Item, given: Any) -> Verdict:
     problem, response, truncated = item
     fields = given if isinstance(given, dict) else {"correct": _number(given) >= 1, "reward": given}
     if not isinstance(fields.get("correct"), bool) or not fields.keys() <= _FIELDS:
-        raise ValueError(f"wanted a number or {{correct: true or false, reward, extracted}}, got {given!r:.200}")
+        raise RewardError(f"wanted a number or {{correct: true or false, reward, extracted}}, got {given!r:.200}")
     found = extract(response, truncated)
     answer, rule = (found.answer, found.rule) if found else (None, None)
     if "extracted" in fields:
         answer, rule = fields["extracted"], "reward"
         if answer is not None and not isinstance(answer, str):
-            raise ValueError(f"wanted text or null as extracted, got {answer!r:.200}")
+            raise RewardError(f"wanted text or null as extracted, got {answer!r:.200}")
     correct = fields["correct"]
     status = Status.EQUAL if correct else Status.DIFFERENT if answer else Status.NO_ANSWER
     shaped = _number(fields["reward"]) if fields.get("reward") is not None else None
@@ -90,6 +117,10 @@ def _verdict(item: Item, given: Any) -> Verdict:
 
 
 def _number(value: Any) -> float:
-    if not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError(f"wanted a finite number as reward, got {value!r:.200}")
-    return float(value)
+    try:
+        number = float(value) if isinstance(value, int | float) else math.nan
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise RewardError(f"wanted a finite number as reward, got {value!r:.200}")
+    return number

@@ -87,6 +87,10 @@ class Verifier:
         truth = {Status.EQUAL: True, Status.DIFFERENT: False}
         return [truth.get(outcomes[question][0]) for question in questions]
 
+    def try_reward(self, problem: Problem) -> list[Verdict]:
+        """What a custom reward says of made-up responses; none without one. Raises RewardError, see reward.py."""
+        return self._reward.try_on(problem) if self._reward else []
+
     def check_gold(self, answer: str) -> str | None:
         """Why a reference answer cannot be used, or None. A custom reward may do with it what it likes."""
         return None if self._reward else check_gold(answer, self._conventions)

@@ -1,6 +1,6 @@
 """The only process that forks: started by exec before jax, it imports the target (and with it sympy) once.
 
-    python -m lte_jax.host.verify.zygote TARGET CONTROL_FD MEMORY_MB TIMEOUT_S
+    python -m lte_jax.host.verify.zygote TARGET PARAMETERS CONTROL_FD MEMORY_MB TIMEOUT_S
 
 Over the control socket it says that it is ready, or why the target cannot be used; then it is asked to fork a worker on
 a passed socket, or to kill one. It ends, with all its workers, when that socket closes: so a parent that dies in any
@@ -8,7 +8,6 @@ way leaves no orphan.
 """
 
 import ctypes
-import importlib
 import json
 import os
 import resource
@@ -20,20 +19,10 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 
 from lte_jax.host.verify.protocol import MAX_REASON, REPLY, REQUEST
+from lte_jax.host.verify.target import as_json, load_target, reason
 
 _PR_SET_PDEATHSIG = 1
 _OPEN_FILES = 64
-
-
-def load_target(path: str) -> Callable:
-    """`package.module:function` as a callable. Raises ValueError, or whatever importing the module raises."""
-    module, colon, name = path.partition(":")
-    if not colon or not module or not name:
-        raise ValueError(f"wanted package.module:function, got {path!r}")
-    target = getattr(importlib.import_module(module), name, None)
-    if not callable(target):
-        raise ValueError(f"module {module!r} has no function {name!r}")
-    return target
 
 
 def _limit(kind: int, amount: int) -> None:
@@ -63,9 +52,9 @@ def _work(target: Callable, connection: Connection, timeout_s: float) -> None:
             return
         _limit(resource.RLIMIT_CPU, int(time.process_time() + timeout_s) + 2)
         try:
-            reply = json.dumps({"value": target(*arguments)})
+            reply = f'{{"value": {as_json(target(*arguments))}}}'
         except (Exception, MemoryError, RecursionError) as error:
-            reply = json.dumps({"error": f"{type(error).__name__}: {error}"[:MAX_REASON]})
+            reply = json.dumps({"error": reason(error, target)[:MAX_REASON]})
         connection.send_bytes(reply.encode())
 
 
@@ -122,14 +111,14 @@ def serve(target: Callable, control: socket.socket, memory_mb: int, timeout_s: f
 
 
 def main() -> None:
-    path, descriptor, memory_mb, timeout_s = sys.argv[1:]
+    path, parameters, descriptor, memory_mb, timeout_s = sys.argv[1:]
     control = socket.socket(fileno=int(descriptor))
     try:
         try:
-            target = load_target(path)
+            target = load_target(path, parameters.split())
         except (Exception, SystemExit) as error:  # importing runs the module's own code, which may raise anything
-            reason = f"{type(error).__name__}: {error}".encode()[:MAX_REASON]
-            control.sendall(REPLY.pack(-len(reason)) + reason)
+            why = reason(error).encode()[:MAX_REASON]
+            control.sendall(REPLY.pack(-len(why)) + why)
             return
         serve(target, control, int(memory_mb), float(timeout_s))
     except (BrokenPipeError, ConnectionResetError):
