@@ -38,7 +38,7 @@ class Model:
 def open_model(path: str | Path, mesh: Mesh) -> Model:
     """Looks at a Hugging Face folder, a run folder (its newest checkpoint) or one checkpoint of a run."""
     path, folder = open_path(path), model_files(path)
-    run, step = _as_checkpoint(path)
+    run, step = as_checkpoint(path)
     found = read_config(folder)
     check_divides(found.arch, mesh)
     if run:
@@ -52,7 +52,7 @@ def open_model(path: str | Path, mesh: Mesh) -> Model:
 def model_files(path: str | Path) -> Path:
     """The folder with tokenizer and Hugging Face config of what `open_model` takes. ConfigError where it is neither."""
     path = open_path(path)
-    run, _ = _as_checkpoint(path)
+    run, _ = as_checkpoint(path)
     folder = run / MODEL if run else path
     if not (folder / "config.json").is_file():
         raise ConfigError(f"{path}: neither a Hugging Face folder (no config.json) nor a run folder (no checkpoint)")
@@ -61,7 +61,7 @@ def model_files(path: str | Path) -> Path:
     return on_disk(folder)
 
 
-def _as_checkpoint(path: epath.Path) -> tuple[epath.Path, int] | tuple[None, None]:
+def as_checkpoint(path: epath.Path) -> tuple[epath.Path, int] | tuple[None, None]:
     """(run folder, step) where the path is a run or one of its checkpoints."""
     if path.parent.name == CHECKPOINTS and path.name.isdigit() and path.is_dir():
         return path.parent.parent, int(path.name)
@@ -74,6 +74,12 @@ def checkpoints(run: epath.Path) -> list[epath.Path]:
     folder = run / CHECKPOINTS
     found = [path for path in folder.iterdir() if path.name.isdigit()] if folder.is_dir() else []
     return [path for path in found if not is_remote(path) or (path / COMMITTED).exists()]
+
+
+def newest_step(run: epath.Path) -> int:
+    """Steps that the newest whole checkpoint of a run holds; 0 where there is none."""
+    whole = [path for path in checkpoints(run) if all((path / item).is_dir() for item in ITEMS)]
+    return max((int(path.name) for path in whole), default=0)
 
 
 def _restore_params(run: epath.Path, step: int, arch: Architecture, mesh: Mesh) -> dict:

@@ -22,7 +22,6 @@ app = typer.Typer(
 
 WRONG_PATH = (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)
 Overrides = Annotated[list[str] | None, typer.Argument(help="section.key=value, any number of them")]
-ConfigFile = Annotated[Path, typer.Argument(help="YAML file, such as configs/quickstart.yaml")]
 JOIN_TIMEOUT_S = 300.0
 JoinTimeout = Annotated[
     float | None,
@@ -32,6 +31,19 @@ JoinTimeout = Annotated[
         min=1,
     ),
 ]
+
+
+def _path(text: str | Path) -> Path:
+    """A path of the command line: no shell expands the `~` of `--run=~/x`."""
+    return Path(text).expanduser()
+
+
+def _place(text: str) -> str:
+    """As `_path`, for what may be a bucket or a model's id, too."""
+    return os.path.expanduser(text)
+
+
+ConfigFile = Annotated[Path, typer.Argument(help="YAML file, such as configs/quickstart.yaml", parser=_path)]
 Json = Annotated[bool, typer.Option("--json", help="print one JSON object on standard output and nothing else there")]
 
 
@@ -48,9 +60,15 @@ def train(
     overrides: Overrides = None,
     run: Annotated[
         str,
-        typer.Option(help="run folder, on a disk or in a bucket (gs://...); of several processes, one that all see"),
+        typer.Option(
+            help="run folder, on a disk or in a bucket (gs://...); of several processes, one that all see",
+            parser=_place,
+        ),
     ] = "runs/train",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="say what would run; open no device")] = False,
+    change: Annotated[
+        bool, typer.Option("--change", help="go on with other settings that change the training; it is written down")
+    ] = False,
     distributed: Annotated[bool, typer.Option(help="this process is one of several that train together")] = False,
     join_timeout_s: JoinTimeout = None,
 ):
@@ -64,6 +82,9 @@ def train(
     with _alone_in_failure(distributed), _clear_errors():
         resolved = settings.load(config, overrides or [])
         if dry_run:
+            from lte_jax.paths import refuse_overlap
+
+            refuse_overlap(run, resolved.model.path)
             with _verifier(resolved) as verifier:
                 from lte_jax.dry_run import dry_run as say_what_would_run
 
@@ -77,14 +98,14 @@ def train(
             from lte_jax.train import train as run_training
 
             live = Live(every=resolved.log.every, quiet=not is_first(), samples=resolved.log.samples)
-            run_training(resolved, run, verifier, live)
+            run_training(resolved, run, verifier, live, change)
 
 
 @app.command()
 def study(
     config: ConfigFile,
     overrides: Overrides = None,
-    run: Annotated[Path, typer.Option(help="folder of the study", callback=_local)] = Path("runs/study"),
+    run: Annotated[Path, typer.Option(help="folder of the study", callback=_local, parser=_path)] = Path("runs/study"),
 ):
     """Compares strategies over seeds from one base; the same command continues a stopped study."""
     from lte_jax import config as settings
@@ -107,9 +128,10 @@ def study(
 
 @app.command()
 def report(
-    runs: Annotated[list[str], typer.Argument(help="run folders, or folders of runs such as a study's")],
+    runs: Annotated[list[str], typer.Argument(help="run folders, or folders of runs such as a study's", parser=_place)],
     output: Annotated[
-        str | None, typer.Option(help="HTML file; else report.html in the one folder given, or here for several")
+        str | None,
+        typer.Option(help="HTML file; else report.html in the one folder given, or here for several", parser=_place),
     ] = None,
     as_json: Json = False,
 ):
@@ -130,7 +152,9 @@ def report(
 def warmup(
     config: ConfigFile,
     overrides: Overrides = None,
-    run: Annotated[Path, typer.Option(help="folder to make base and data in", callback=_local)] = Path("runs/warmup"),
+    run: Annotated[Path, typer.Option(help="folder to make base and data in", callback=_local, parser=_path)] = Path(
+        "runs/warmup"
+    ),
 ):
     """Makes the built-in task's problem files and its base model, as a Hugging Face folder."""
     from lte_jax import config as settings
@@ -152,17 +176,18 @@ def warmup(
 
 @app.command()
 def eval(
-    model: Annotated[str, typer.Argument(help="Hugging Face folder, run folder or checkpoint")],
+    model: Annotated[str, typer.Argument(help="Hugging Face folder, run folder or checkpoint", parser=_place)],
     more: Annotated[list[str] | None, typer.Argument(help="more problem files, and section.key=value")] = None,
-    benchmarks: Annotated[Path | None, typer.Option(help="problem file; more may follow it")] = None,
-    suite: Annotated[Path | None, typer.Option(help="YAML file of benchmarks and sampling")] = None,
-    config: Annotated[Path | None, typer.Option(help="YAML file for prompts and sampling")] = None,
+    benchmarks: Annotated[Path | None, typer.Option(help="problem file; more may follow it", parser=_path)] = None,
+    suite: Annotated[Path | None, typer.Option(help="YAML file of benchmarks and sampling", parser=_path)] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML file for prompts and sampling", parser=_path)] = None,
     output: Annotated[
         Path | None,
         typer.Option(
             help="folder for samples, problems and summary; a stopped command continues it; of several processes, one "
             "that all see",
             callback=_local,
+            parser=_path,
         ),
     ] = None,
     distributed: Annotated[bool, typer.Option(help="as in `lte train`: each process draws its share")] = False,
@@ -205,8 +230,10 @@ def eval(
 
 @app.command()
 def compare(
-    first: Annotated[Path, typer.Argument(help="evaluation: the folder of `lte eval --output`, a run, or a JSONL")],
-    second: Annotated[Path, typer.Argument(help="the one that is compared with it")],
+    first: Annotated[
+        Path, typer.Argument(help="evaluation: the folder of `lte eval --output`, a run, or a JSONL", parser=_path)
+    ],
+    second: Annotated[Path, typer.Argument(help="the one that is compared with it", parser=_path)],
     as_json: Json = False,
 ):
     """Differences of two evaluations over their common problems, with intervals, and the problems that flipped."""
@@ -220,13 +247,17 @@ def compare(
 
 @app.command()
 def generate(
-    model: Annotated[str, typer.Argument(help="Hugging Face folder, run folder or checkpoint")],
+    model: Annotated[str, typer.Argument(help="Hugging Face folder, run folder or checkpoint", parser=_place)],
     overrides: Overrides = None,
     prompt: Annotated[str | None, typer.Option(help="one problem")] = None,
-    file: Annotated[Path | None, typer.Option(help="problem file (JSONL or Parquet); answers are not needed")] = None,
-    output: Annotated[Path | None, typer.Option(help="with --file: JSONL; a stopped command continues it")] = None,
+    file: Annotated[
+        Path | None, typer.Option(help="problem file (JSONL or Parquet); answers are not needed", parser=_path)
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="with --file: JSONL; a stopped command continues it", parser=_path)
+    ] = None,
     n: Annotated[int, typer.Option(help="responses per problem", min=1)] = 1,
-    config: Annotated[Path | None, typer.Option(help="YAML file for prompts and sampling")] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML file for prompts and sampling", parser=_path)] = None,
 ):
     """Samples responses; a prompt's as text, a file's as JSON lines, as they finish."""
     with _clear_errors():
@@ -264,8 +295,8 @@ def generate(
 
 @app.command()
 def verify(
-    file: Annotated[Path, typer.Argument(help="JSONL with gold and prediction")],
-    output: Annotated[Path, typer.Option(help="JSONL with correct, status and extracted, in order")],
+    file: Annotated[Path, typer.Argument(help="JSONL with gold and prediction", parser=_path)],
+    output: Annotated[Path, typer.Option(help="JSONL with correct, status and extracted, in order", parser=_path)],
     overrides: Annotated[list[str] | None, typer.Argument(help="verify.key=value, any number of them")] = None,
     workers: Annotated[int, typer.Option(help="worker processes", min=1)] = 2,
     timeout_s: Annotated[float, typer.Option(help="seconds per comparison")] = 2.0,
@@ -289,7 +320,7 @@ def verify(
 
 @app.command()
 def config(
-    file: Annotated[Path | None, typer.Argument(help="YAML file; its values are shown")] = None,
+    file: Annotated[Path | None, typer.Argument(help="YAML file; its values are shown", parser=_path)] = None,
     overrides: Overrides = None,
 ):
     """Prints every setting with its default, or a file's value, and its meaning."""
@@ -304,19 +335,22 @@ def config(
 
 @app.command()
 def replay(
-    folder: Annotated[str, typer.Argument(help="RUN/nonfinite/STEP, as a run that stopped has named it")],
+    folder: Annotated[
+        str, typer.Argument(help="RUN/nonfinite/STEP, as a run that stopped has named it", parser=_place)
+    ],
     overrides: Overrides = None,
     as_json: Json = False,
 ):
     """Shows where the numbers of a batch were not finite: its rows, their log-probs, the gradients."""
-    from lte_jax import config as settings
     from lte_jax.paths import open_path
 
     with _clear_errors():
         own = open_path(folder).parent.parent / "config.yaml"
-        resolved = settings.load(own, overrides or [])
         from dataclasses import asdict
 
+        from lte_jax.run_config import load_run
+
+        resolved = load_run(own, _to_stderr, overrides or [])
         from lte_jax.replay import replay as look_again
 
         found = [asdict(finding) for finding in look_again(folder, resolved)]
@@ -366,9 +400,10 @@ def plan(
 
 @app.command("import-hf")
 def import_hf(
-    source: Annotated[Path, typer.Argument(help="Hugging Face folder", callback=_local)],
+    source: Annotated[Path, typer.Argument(help="Hugging Face folder", callback=_local, parser=_path)],
     run: Annotated[
-        Path, typer.Argument(help="run folder to make: its checkpoint 0 holds the weights", callback=_local)
+        Path,
+        typer.Argument(help="run folder to make: its checkpoint 0 holds the weights", callback=_local, parser=_path),
     ],
 ):
     """Converts a Hugging Face folder into a checkpoint."""
@@ -381,8 +416,8 @@ def import_hf(
 
 @app.command("export-hf")
 def export_hf(
-    model: Annotated[str, typer.Argument(help="run folder or checkpoint")],
-    target: Annotated[Path, typer.Argument(help="folder to make", callback=_local)],
+    model: Annotated[str, typer.Argument(help="run folder or checkpoint", parser=_place)],
+    target: Annotated[Path, typer.Argument(help="folder to make", callback=_local, parser=_path)],
     dtype: Annotated[str, typer.Option(help="bfloat16 or float32")] = "bfloat16",
 ):
     """Writes a Hugging Face folder that transformers loads, tokenizer included."""
@@ -465,12 +500,16 @@ def _for_model(model: str, config: Path | None, overrides, evaluation: dict):
     defaults, each with the evaluation's own settings and the overrides."""
     from lte_jax import config as settings
     from lte_jax.paths import open_path
+    from lte_jax.run_config import load_run
 
     folder = open_path(model)
     run = folder.parent.parent if folder.parent.name == "checkpoints" else folder
     own = run / "config.yaml"
     source = config or (own if own.is_file() else None)
-    base = settings.load(source) if source else settings.Config()
+    if config:
+        base = settings.load(config)
+    else:
+        base = load_run(own, _to_stderr) if source else settings.Config()
     values = base.model_dump()
     if values["model"]["path"] != model:
         values["model"] |= {"path": model, "revision": ""}  # the revision is the starting model's

@@ -554,18 +554,18 @@ class Config(Section):
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     """Reads one YAML file and applies `section.key=value` overrides. Raises ConfigError."""
-    return build(_read_yaml(path), overrides, where=str(path))
+    return build(read_yaml(path), overrides, where=str(path))
 
 
 def load_suite(path: str | Path) -> dict:
     """The whole section `eval` that a suite file stands for, defaults filled in. Raises ConfigError."""
-    suite = build({"eval": _read_yaml(path)}, where=str(path)).eval
+    suite = build({"eval": read_yaml(path)}, where=str(path)).eval
     if not suite.benchmarks:
         raise ConfigError(f"{path}: a suite lists benchmarks, each with the path of a problem file; got none")
     return suite.model_dump()
 
 
-def _read_yaml(path: str | Path) -> dict:
+def read_yaml(path: str | Path) -> dict:
     try:
         place = Path(path) if isinstance(path, str) else path  # a run's own config may lie in a bucket
         values = yaml.safe_load(place.read_text(encoding="utf-8")) or {}

@@ -4,6 +4,8 @@ A response is stored as soon as it is drawn and graded once its problem has all 
 on. Random keys depend on the place in the suite and in the file alone: every evaluation of every run draws alike.
 """
 
+import hashlib
+import json
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -15,6 +17,7 @@ import jax
 from lte_jax.config import BenchmarkConfig, Config, ConfigError
 from lte_jax.host.problems import file_hash
 from lte_jax.host.verify import Verifier
+from lte_jax.inputs import reward_file
 from lte_jax.processes import all_values, own_share
 from lte_jax.records import NoVerdictError, Problem, Prompt, Request, Sampling
 from lte_jax.report.live import Live
@@ -117,8 +120,22 @@ def sample_settings(session: Session, benchmarks: Sequence[Benchmark]) -> dict:
         "model": str(session.model.source),
         "model.compute_dtype": config.model.compute_dtype,
         **{f"prompt.{key}": value for key, value in prompt.items()},
+        "sample.stop_strings": list(config.sample.stop_strings),
         **{f"benchmark {b.name}": [file_hash(b.path), b.place, asdict(b.sampling)] for b in benchmarks},
     }
+
+
+def made_with(session: Session, benchmarks: Sequence[Benchmark]) -> str:
+    """SHA-256 of everything but the weights that decides what an evaluation in training gives."""
+    config = session.config
+    decides = {
+        **sample_settings(session, benchmarks),
+        "model": None,
+        "counts": {b.name: [len(b.problems), b.samples, b.k] for b in benchmarks},
+        "verify.conventions": config.verify.conventions.model_dump(),
+        "reward": [config.reward, file_hash(path) if (path := reward_file(config.reward)) else None],
+    }
+    return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
 
 
 def evaluate(

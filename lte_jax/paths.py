@@ -11,12 +11,14 @@ from pathlib import Path
 import fsspec
 from etils import epath
 
+from lte_jax.config import ConfigError
+
 
 def open_path(spelled: str | Path | epath.Path) -> epath.Path:
     """A path of a disk, made absolute, or of a bucket. Raises ValueError where what reads buckets is not installed."""
     path = epath.Path(spelled)
     if not is_remote(path):
-        return epath.Path(Path(spelled).absolute())
+        return epath.Path(Path(spelled).expanduser().absolute())
     try:
         fsspec.get_filesystem_class(str(path).partition("://")[0])
     except ImportError as error:
@@ -24,7 +26,23 @@ def open_path(spelled: str | Path | epath.Path) -> epath.Path:
     return path
 
 
-def is_remote(path: epath.Path) -> bool:
+def refuse_overlap(run: str | Path, model: str) -> None:
+    """Refuses a run folder that is the starting model, lies inside it, or holds it. Raises ConfigError."""
+    places = [_resolved(str(run)), _resolved(model)]
+    is_model = bool(model) and (is_remote(model) or places[1].exists())  # a Hub id is no place
+    if is_model and any(one == other or one in other.parents for one, other in (places, places[::-1])):
+        raise ConfigError(
+            f"--run {run} and model.path = {model}: wanted two folders, neither inside the other, got {places[0]} and "
+            f"{places[1]}; a run that continues takes the model.path that it was started with"
+        )
+
+
+def _resolved(spelled: str) -> Path:
+    """Absolute and without links; of a bucket as it is spelled, which is there for comparing only."""
+    return Path(spelled) if is_remote(spelled) else Path(spelled).expanduser().resolve()
+
+
+def is_remote(path: str | epath.Path) -> bool:
     """Whether the path lies in a bucket."""
     return "://" in str(path)
 

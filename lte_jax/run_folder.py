@@ -1,35 +1,34 @@
 """A run's folder, on a disk or in a bucket, locked while the run is there.
 
-The resume rule: it holds the resolved config, the hashes of the files it reads and checkpoints that fall between steps.
-The same command continues from the newest one. Host state is step, cursor into the problems, strategy memory, entropy
+The resume rule: it holds the resolved config, what it reads by content, and checkpoints that fall between steps. The
+same command continues from the newest one. Host state is step, cursor into the problems, strategy memory, entropy
 coefficient and counters; random keys and evaluation derive from (seed, step). What was written after the checkpoint is
-cut and made again, bit for bit on a CPU. A changed config, data or prompt file is refused, but for steps, logging,
-evaluation, checkpointing, the mesh and the verifier's limits.
+cut and made again, bit for bit on a CPU. What another value of a setting does, its `Kind` says; what changes the
+training is refused without `--change`. Another model is refused always.
 """
 
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import jax
 import orbax.checkpoint as ocp
-import yaml
 from etils import epath
 
-from lte_jax.checkpoint import CHECKPOINTS, COMMITTED, ITEMS, MODEL, copy_model, open_manager
-from lte_jax.config import Config, ConfigError, dump
+from lte_jax.checkpoint import CHECKPOINTS, COMMITTED, ITEMS, MODEL, copy_model, newest_step, open_manager
+from lte_jax.config import Config, ConfigError, Kind, dump
 from lte_jax.device.arrays import TrainState
+from lte_jax.inputs import content_changes
 from lte_jax.locks import lock
 from lte_jax.paths import is_remote, open_path, write_whole
 from lte_jax.processes import is_first, wait_for_all
+from lte_jax.report.files import RunFiles, write_change
+from lte_jax.run_config import RUN_CONFIG, Change, changes, levers, load_run
+from lte_jax.starting import StartingWeights
 
-LIMITS = tuple(
-    f"verify.{name}" for name in ("workers", "timeout_s", "memory_mb", "batch_timeout_s", "equality_timeout_s")
-)
 HASHES = "hashes.json"
-MAY_CHANGE = ("steps", "log", "eval", "checkpoint", "preempt", "mesh", "study", *LIMITS)
 
 
 class SaveError(RuntimeError):
@@ -37,13 +36,22 @@ class SaveError(RuntimeError):
 
 
 class RunFolder:
-    """Raises ConfigError where another run holds the folder, or where it was started with other settings or files.
+    """Raises ConfigError where another run holds the folder, or where it was started with what may not change.
 
-    `hashes`: {setting that names a file: SHA-256 of its content}. Of the several processes of one run, the first locks
-    it and writes what is not a checkpoint's.
+    `contents`: what the run reads, as `inputs.read_contents` gives it; `weights`: where its starting weights lie;
+    `change`: it may go on as another training. Of the several processes of one run, the first locks it and writes what
+    is not a checkpoint's.
     """
 
-    def __init__(self, path: str | Path, config: Config, hashes: dict[str, str], warn: Callable[[str], None]):
+    def __init__(
+        self,
+        path: str | Path,
+        config: Config,
+        contents: Mapping[str, str],
+        weights: epath.Path,
+        warn: Callable[[str], None],
+        change: bool = False,
+    ):
         self.path = open_path(path)
         self._config, self._warn = config.checkpoint, warn
         self._saving: int | None = None  # the step whose checkpoint is being written
@@ -53,12 +61,20 @@ class RunFolder:
             self._lock = lock(self.path, warn) if is_first() else None
             if self._lock:
                 on_error.callback(self._lock.release)
-            _refuse_changes(self.path, config, hashes)
+            changed = _changes(self.path, config, contents, warn if is_first() else _to_nobody)
+            _refuse(self.path, changed, change)
+            self._weights = StartingWeights(self.path, weights, warn)
             if is_first():
-                write_whole(self.path / HASHES, json.dumps(hashes))
-                write_whole(self.path / "config.yaml", dump(config))
+                moved = any(one.name in ("model.path", "model.revision") for one in changed)
+                known = self._weights.check(config, moved)
                 for said in _set_aside_incomplete(self.path):
                     warn(said)
+                _record(self.path, changed, warn)
+                if not known and not newest_step(self.path):
+                    RunFiles(self.path).cut(-1)  # an evaluation before step 0, of weights that nobody knows
+                hashes = {**_json(self.path / HASHES), **contents}
+                write_whole(self.path / HASHES, json.dumps(hashes, indent=1))
+                write_whole(self.path / RUN_CONFIG, dump(config))
             wait_for_all("checkpoints may be opened")
             self.manager = open_manager(self.path, self._config.keep)
             on_error.pop_all()
@@ -90,6 +106,7 @@ class RunFolder:
         self.wait()
         if self._lock:
             self._lock.check()
+            self._weights.settle()
         optimiser = state._replace(params={})
         self._saving = step
         with self._failure_is_said():
@@ -103,7 +120,9 @@ class RunFolder:
             )
 
     def look(self) -> None:
-        """As `wait`, where the checkpoint is written or has failed; does not wait for it."""
+        """As `wait`, where the checkpoint is written or has failed; does not wait for it, nor for the starting weights
+        to be known."""
+        self._weights.settle(wait=False)
         if self._saving is not None and not self.manager.is_saving_in_progress():
             self.wait()
 
@@ -153,28 +172,58 @@ class RunFolder:
         return TrainState(**{**found["optimiser"], "params": found["params"]}), found["host"]
 
 
-def _refuse_changes(run: epath.Path, config: Config, hashes: dict[str, str]) -> None:
-    """Refuses other values than the run was started with, and names them."""
-    config_path, hashes_path = run / "config.yaml", run / HASHES
-    if (run / CHECKPOINTS).exists() and not config_path.is_file():
-        raise ConfigError(f"{run}: holds checkpoints but no config.yaml, so it is no run; choose another folder")
-    if config_path.is_file():
-        if not hashes_path.is_file():
-            raise ConfigError(f"{hashes_path} is missing: without it this run's files cannot be compared")
-        before = yaml.safe_load(config_path.read_text(encoding="utf-8"))
-        changed = sorted(_changes(before, yaml.safe_load(dump(config))))
-        falling = config.optim.schedule != "constant" and before.get("steps") != config.steps
-        if falling:
-            changed.append(f"steps (optim.schedule={config.optim.schedule} depends on it)")
-        hashes_before = json.loads(hashes_path.read_text())
-        changed += [
-            f"{name} (the file's content)" for name, found in hashes.items() if hashes_before.get(name) != found
-        ]
-        if changed:
-            raise ConfigError(
-                f"{run}: this run was started with other settings: {', '.join(changed)}. "
-                "Give it another folder, or restore the old values"
-            )
+def _changes(run: epath.Path, config: Config, contents: Mapping[str, str], say: Callable[[str], None]) -> list[Change]:
+    """Everything that differs from what the run was started with; nothing at its first start."""
+    config_path, hashes_path = run / RUN_CONFIG, run / HASHES
+    if not config_path.is_file():
+        if (run / CHECKPOINTS).exists():
+            raise ConfigError(f"{run}: holds checkpoints but no config.yaml, so it is no run; choose another folder")
+        return []
+    if not hashes_path.is_file():
+        raise ConfigError(f"{hashes_path} is missing: without it this run's files cannot be compared")
+    return [*changes(load_run(config_path, say), config), *content_changes(_json(hashes_path), contents)]
+
+
+def _refuse(run: epath.Path, changed: Sequence[Change], change: bool) -> None:
+    """Raises ConfigError for another model, and for another training that was not asked for; says what may change."""
+    if other := [str(one) for one in changed if one.kind is None]:
+        raise ConfigError(
+            f"{run}: this run has another model: {', '.join(other)}. Restore it, or begin another run in another folder"
+        )
+    method = [str(one) for one in changed if one.kind is Kind.METHOD]
+    if method and not change:
+        raise ConfigError(
+            f"{run}: this run was started with other settings: {', '.join(method)}. Give it another folder, restore "
+            "the old values, or add --change: it then goes on with the new ones from its newest checkpoint, and "
+            f"changes.jsonl says so. Without --change may differ what changes memory and speed alone ({levers()}), and "
+            "what is beside the training (log, eval, checkpoint, limits of time; steps, at a constant learning rate)"
+        )
+
+
+def _record(run: epath.Path, changed: Sequence[Change], warn: Callable[[str], None]) -> None:
+    """Says and writes down what differs. Where it changes the training, what was made after the checkpoint is cut: its
+    verdicts belong to the old settings."""
+    step = newest_step(run)
+    said = {
+        Kind.LAYOUT: "other settings of memory and speed; the mathematics is the same, the last bits may differ",
+        Kind.METHOD: "another training, as --change says",
+    }
+    for kind, what in said.items():
+        if own := [one for one in changed if one.kind is kind]:
+            warn(f"{run}: from step {step} on with {what}: {', '.join(map(str, own))}")
+            write_change(run, {"step": step, "kind": kind, "changed": {one.name: [one.before, one.now] for one in own}})
+    if files := [one.name for one in changed if one.kind is Kind.APART and one.is_file]:
+        warn(f"{run}: other problems than in the evaluations before: {', '.join(files)}")
+    if any(one.kind is Kind.METHOD for one in changed):
+        RunFiles(run).cut(step)
+
+
+def _json(path: epath.Path) -> dict:
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def _to_nobody(text: str) -> None:
+    """Of several processes, one speaks."""
 
 
 def _set_aside_incomplete(run: epath.Path) -> Iterator[str]:
@@ -201,16 +250,3 @@ def _in_short(error: BaseException) -> str:
     """The end of a long message, where the system's own words stand."""
     text = " ".join(str(error).split())
     return text if len(text) <= 200 else f"… {text[-200:]}"
-
-
-def _changes(before: dict, after: dict, prefix: str = "") -> list[str]:
-    found = []
-    for key in before.keys() | after.keys():
-        old, new = before.get(key), after.get(key)
-        if f"{prefix}{key}" in MAY_CHANGE or old == new:
-            continue
-        if isinstance(old, dict) and isinstance(new, dict):
-            found += _changes(old, new, f"{prefix}{key}.")
-        else:
-            found.append(f"{prefix}{key} ({old!r} -> {new!r})")
-    return found

@@ -14,20 +14,22 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
-from lte_jax.config import Config, ConfigError, build, dump, fields, load
+from lte_jax.config import Config, ConfigError, Kind, build, dump, fields, kinds, load
 from lte_jax.jobs import Job, run_jobs
 from lte_jax.report.files import whole_lines
 from lte_jax.report.live import Live, Pace
 from lte_jax.report.results import n_cores, write_bases, write_results
 from lte_jax.report.runs import last_evaluation, read_evaluations
-from lte_jax.run_folder import LIMITS
 
 BASE, DATA = "base", "data"  # folders that warmup.make_base writes
 CONFIGS, CACHE, SECONDS = "configs", "cache", "seconds.json"
 BENCHMARKS = ("heldout", "heldout_facts")  # of the built-in task: new problems of practised facts, and of others
 SHARED = ("steps", "seed", "model.path", "data.", "eval.", "study.")  # settings that no arm may have of its own
 # between two starts of a study
-MAY_CHANGE = ("log.", *LIMITS, "study.arms", "study.references", "study.seeds", "study.parallel")
+MAY_CHANGE = (
+    *("log.", "checkpoint.", "preempt.", "study.arms", "study.references", "study.seeds", "study.parallel"),
+    *(name for name, kind in kinds() if kind is Kind.LAYOUT or kind is Kind.APART and name.startswith("verify.")),
+)
 
 
 def run_study(config: Config, folder: Path, live: Live) -> dict:

@@ -22,15 +22,17 @@ from lte_jax.device.update import (
     score,
     update,
 )
-from lte_jax.evaluate import Benchmark, evaluate, open_benchmarks
+from lte_jax.evaluate import Benchmark, evaluate, made_with, open_benchmarks
 from lte_jax.host.advantage import with_advantages
 from lte_jax.host.diagnose import nothing_graded
 from lte_jax.host.entropy import SCHEDULES, sampled_entropy
 from lte_jax.host.explore import make_strategy
 from lte_jax.host.metrics import group_metrics
-from lte_jax.host.problems import file_hash, take
+from lte_jax.host.problems import take
 from lte_jax.host.refill import fill
 from lte_jax.host.verify import Verifier
+from lte_jax.inputs import read_contents
+from lte_jax.paths import refuse_overlap
 from lte_jax.preempt import Preempted, Preemption
 from lte_jax.processes import all_groups, is_first, merged, own_share, wait_for_all
 from lte_jax.recorded import read_recorded, replaying
@@ -43,6 +45,7 @@ from lte_jax.report.sinks import Sinks
 from lte_jax.rollout import Round
 from lte_jax.run_folder import RunFolder
 from lte_jax.session import Session, check_strategy, open_problems, open_session, with_prompts
+from lte_jax.starting import pinned
 from lte_jax.step_metrics import combine, phase_metrics
 
 
@@ -53,10 +56,11 @@ class NonFiniteError(RuntimeError):
     """Too many updates in a row had gradients that are not finite; the batch is on disk."""
 
 
-def train(config: Config, run: str | Path, verifier: Verifier, live: Live) -> dict:
+def train(config: Config, run: str | Path, verifier: Verifier, live: Live, change: bool = False) -> dict:
     """Trains, or continues, the run in folder `run`; returns the last evaluation's metrics by benchmark.
 
-    `verifier` must have been started before this module was imported: its workers may not fork a process with jax.
+    `change`: a run that was started with other settings may go on as another training. `verifier` must have been
+    started before this module was imported: its workers may not fork a process with jax.
     """
     if not config.data.train:
         raise ConfigError("data.train is empty: wanted a JSONL or Parquet file of problems (data.train=FILE)")
@@ -64,17 +68,17 @@ def train(config: Config, run: str | Path, verifier: Verifier, live: Live) -> di
         live.warn(
             "sample.top_p or top_k cuts the distribution: tokens of negative advantage are clipped from the start"
         )
-    session = open_session(config, verifier, live.say)
+    refuse_overlap(run, config.model.path)
+    session = open_session(pinned(config, run), verifier, live.say)
     problems = with_prompts(session, open_problems(config.data.train, verifier, live.say))
     check_strategy(config, session.prompts, [problem for problem, _ in problems], live.say)
     benchmarks = open_benchmarks(session, live.say) if config.eval.every else []
     if config.eval.keep_best:
         check_measure(config.eval.keep_best, benchmarks, run)
-    files = {"data.train": config.data.train, "prompt.file": config.prompt.file}
-    hashes = {setting: file_hash(path) for setting, path in files.items() if path}
+    contents = read_contents(config, session.model)
     with (
         Preemption(config.preempt.grace_s, live.warn) as preemption,
-        RunFolder(run, config, hashes, live.warn) as folder,
+        RunFolder(run, config, contents, session.model.source, live.warn, change) as folder,
     ):
         folder.keep_model(session.model.folder)
         wait_for_all("the run folder is ready")
@@ -101,6 +105,7 @@ class _Trainer:
         self.session, self.config, self.live, self.sinks = session, config, live, sinks
         self.problems, self.benchmarks, self.folder = problems, benchmarks, folder
         self.files = RunFiles(folder.path, writes=is_first())
+        self.evaluated_with = made_with(session, benchmarks)
         n_updates = config.steps * config.problems_per_step // config.optim.problems_per_update
         self.spec = UpdateSpec(session.model.arch, config.model, config.loss, config.optim, n_updates, session.mesh)
         self.state, self.step, host = self._start()
@@ -291,18 +296,25 @@ class _Trainer:
 
     def _evaluate(self) -> dict:
         self.live.phase(self.step, "evaluate")
+        found = self.files.read_evaluation(self.step, self.evaluated_with)
+        metrics = self._draw_evaluation() if found is None else found
+        self.sinks.write_evaluation(self.step, metrics)
+        self.live.evaluation(self.step, metrics)
+        wanted = self.config.eval.keep_best
+        if wanted and keep_if_best(Path(self.folder.path), self.step, self.state.params, wanted, metrics):
+            self.live.say(f"the best so far by {wanted}: {self.folder.path / BEST}")
+        return metrics
+
+    def _draw_evaluation(self) -> dict:
         self.session.engine.load(self.state.params)
         metrics, rows = evaluate(
             self.session, self.benchmarks, self.live.progress, before_exchange=self.preemption.meet
         )
         self.session.engine.unload()
         self.session.engine.meter.take()
-        self.files.write_evaluation(self.step, [{"step": self.step, "metrics": metrics}, *rows])
-        self.sinks.write_evaluation(self.step, metrics)
-        self.live.evaluation(self.step, metrics)
-        wanted = self.config.eval.keep_best
-        if wanted and keep_if_best(Path(self.folder.path), self.step, self.state.params, wanted, metrics):
-            self.live.say(f"the best so far by {wanted}: {self.folder.path / BEST}")
+        head = {"step": self.step, "made_with": self.evaluated_with, "metrics": metrics}
+        self.files.write_evaluation(self.step, [head, *rows])
+        self.folder.look()
         return metrics
 
     def _checkpoint(self) -> None:

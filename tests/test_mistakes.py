@@ -29,7 +29,8 @@ def test_paths_that_are_missing_or_wrong(base, tmp_path):
     assert "cannot read the config" in refused("train", tmp_path / "absent.yaml", "--run", run)
     assert "model.path is empty" in refused("train", QUICKSTART, base[1], "--run", run)
     assert "data.train is empty" in refused("train", QUICKSTART, base[0], "--run", run)
-    said = refused("train", QUICKSTART, base[1], f"model.path={tmp_path}", "--run", run)
+    (tmp_path / "empty").mkdir()
+    said = refused("train", QUICKSTART, base[1], f"model.path={tmp_path}/empty", "--run", run)
     assert "neither a Hugging Face folder" in said
     said = refused("train", QUICKSTART, base[0], f"data.train={tmp_path}/absent.jsonl", "--run", run)
     assert "absent.jsonl: there is no such file" in said

@@ -20,9 +20,7 @@ from commands import (
     without_times,
 )
 
-from lte_jax.config import Config, ConfigError
 from lte_jax.report.files import read_metrics, read_rollouts
-from lte_jax.run_folder import RunFolder
 from lte_jax.step_metrics import combine
 from lte_jax.train import deal
 
@@ -167,13 +165,6 @@ def test_a_run_refuses_other_settings_other_files_and_a_second_process(base, tmp
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert "another process is running here" in refused("steps=2")
     assert "step 2/2" in lte(*small_run(own, run, "steps=2", "log.every=1")).stdout  # steps may grow
-
-
-def test_a_run_refuses_another_text_in_its_prompt_file(tmp_path):
-    with RunFolder(tmp_path, Config(), {"data.train": "1", "prompt.file": "2"}, print):
-        pass
-    with pytest.raises(ConfigError, match=r"other settings: prompt.file \(the file's content\)\. Give"):
-        RunFolder(tmp_path, Config(), {"data.train": "1", "prompt.file": "3"}, print)
 
 
 def test_a_custom_reward_trains_and_one_that_does_not_import_is_refused_before_anything_is_sampled(

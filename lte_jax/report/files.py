@@ -14,6 +14,8 @@ from lte_jax.paths import write_whole
 from lte_jax.records import Group, Rollout
 from lte_jax.report.timeline import write_timeline
 
+CHANGES = "changes.jsonl"
+
 
 class RunFiles:
     """Writer of one run's metrics, rollouts and evaluations. Of several processes, one `writes`."""
@@ -29,10 +31,10 @@ class RunFiles:
         self.interval, self._interval_rows = step, []
 
     def cut(self, step: int) -> None:
-        """Removes what belongs to `step` and later."""
-        for name in ("metrics", "rollouts", "eval") if self._writes else ():
+        """Removes what belongs to `step` and later, but for the evaluation of the weights that the step starts from."""
+        for name, first in (("metrics", step), ("rollouts", step), ("eval", step + 1)) if self._writes else ():
             for path in (self.run / name).glob("*.jsonl"):
-                if int(path.stem) >= step:
+                if int(path.stem) >= first:
                     path.unlink()
 
     def write_metrics(self, row: dict[str, Any]) -> None:
@@ -49,10 +51,26 @@ class RunFiles:
     def write_evaluation(self, step: int, rows: Sequence[dict]) -> None:
         self._write(self.run / "eval" / f"{step:06d}.jsonl", rows)
 
+    def read_evaluation(self, step: int, made_with: str) -> dict[str, dict[str, float]] | None:
+        """The metrics of the evaluation after `step` steps; None where there is no whole one that was made so."""
+        path = self.run / "eval" / f"{step:06d}.jsonl"
+        head, *rows = whole_lines(path) if path.is_file() else ["{}"]
+        found = json.loads(head)
+        n_problems = sum(values["n_problems"] for values in found.get("metrics", {}).values())
+        return found["metrics"] if found.get("made_with") == made_with and len(rows) == n_problems else None
+
     def _write(self, path: epath.Path, rows: Iterable[dict]) -> None:
         """In place of the file of that name: in a bucket nothing can be appended."""
         if self._writes:
             write_whole(path, "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows))
+
+
+def write_change(run: epath.Path, change: dict[str, Any]) -> None:
+    """Adds a change of settings to the run's record. One that was written just before a kill is not written twice."""
+    lines = whole_lines(run / CHANGES) if (run / CHANGES).is_file() else []
+    line = json.dumps(change, ensure_ascii=False, default=str)
+    if line not in lines[-1:]:
+        write_whole(run / CHANGES, "".join(f"{each}\n" for each in [*lines, line]))
 
 
 def whole_lines(path: epath.Path) -> list[str]:
