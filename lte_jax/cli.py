@@ -4,7 +4,7 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -295,11 +295,17 @@ def generate(
 
 @app.command()
 def verify(
-    file: Annotated[Path, typer.Argument(help="JSONL with gold and prediction", parser=_path)],
-    output: Annotated[Path, typer.Option(help="JSONL with correct, status and extracted, in order", parser=_path)],
+    file: Annotated[
+        Path, typer.Argument(help="JSONL with gold, prediction and, if known, truncated; .gz too", parser=_path)
+    ],
+    output: Annotated[
+        Path, typer.Option(help="JSONL with correct, status, extracted, rule and reason, in order", parser=_path)
+    ],
     overrides: Annotated[list[str] | None, typer.Argument(help="verify.key=value, any number of them")] = None,
     workers: Annotated[int, typer.Option(help="worker processes", min=1)] = 2,
     timeout_s: Annotated[float, typer.Option(help="seconds per comparison")] = 2.0,
+    examples: Annotated[int, typer.Option(help="show so many rows of each status that is not equal", min=0)] = 0,
+    against: Annotated[str | None, typer.Option(help="another verifier to compare with: math-verify")] = None,
     as_json: Json = False,
 ):
     """Grades lines of {gold, prediction}."""
@@ -308,14 +314,31 @@ def verify(
     with _clear_errors():
         given = {"verify": {"workers": workers, "timeout_s": timeout_s}}
         resolved = settings.build(given, overrides or [], where="command line")
+        from lte_jax.host.verify.against import other_verifier
         from lte_jax.host.verify.files import verify_file
+        from lte_jax.host.verify.summary import summary_lines
+        from lte_jax.report.clean import clean
 
-        summary = verify_file(file, output, **resolved.verify.model_dump())
+        other = other_verifier(against) if against else None
+        with _bar("rows") as progress:
+            summary = verify_file(file, output, examples, other, progress, **resolved.verify.model_dump())
         if as_json:
             print(json.dumps(summary))
         else:
-            print(f"{summary['correct']} of {summary['n']} correct in {summary['seconds']:.1f} s -> {output}")
-            print("  ".join(f"{status} {n}" for status, n in summary["by_status"].items()))
+            for line in summary_lines(summary, str(output), against):
+                print(clean(line))
+
+
+@contextmanager
+def _bar(unit: str) -> Iterator[Callable[[int, int], None]]:
+    """A function of (n_done, n_total) that draws a bar on standard error, where that is a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn(unit), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task(unit, total=None)
+        yield lambda n_done, n_total: bar.update(task, completed=n_done, total=n_total)
 
 
 @app.command()

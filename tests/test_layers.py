@@ -18,6 +18,7 @@ ALLOWED = {
         ("host", "records", "config"),
         ("numpy", "tokenizers", "transformers", "sentencepiece", "jinja2", "sympy", "pyarrow"),
     ),
+    "host.verify.against": ((), ("math_verify",)),
     "device": (("device", "config"), ("jax", "numpy")),
     "device.qwen3": (("device", "config"), ("jax", "numpy", "flax")),
     "device.update": (("device", "config"), ("jax", "numpy", "optax")),
