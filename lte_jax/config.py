@@ -110,7 +110,8 @@ class HintConfig(Section):
     max_answer_chars: int = setting(64, "longest answer that a hint lists, characters", METHOD, ge=1)
     leak_patterns: tuple[str, ...] = setting(
         (r"known to be wrong", r"\b(?:the|this) (?:hint|note)\b", r"(?:earlier|other|previous) attempts"),
-        "regular expressions (case ignored) by which a response is said to name the hint",
+        "regular expressions (case ignored) by which a response is said to name the hint; they see its first 16,384 "
+        "characters, and one whose time grows faster than the text holds up training",
         METHOD,
     )
 

@@ -19,7 +19,7 @@ TEXTS = (
     "chat_template.jinja",
     "additional_chat_templates/*",
 )
-_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")  # the hub's own limit
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 

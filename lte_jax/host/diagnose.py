@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 from lte_jax.records import FailureMode, Group, PassLevel, Rollout, Status
 
+_SEEN_CHARS = 16_384  # of a response by the user's own patterns, which nothing else bounds
 SameAnswer = Callable[[Sequence[tuple[str, str]]], list[bool | None]]
 
 
@@ -68,8 +69,8 @@ def wrong_answers(rollouts: Sequence[Rollout], same_answer: SameAnswer, max_char
 
 
 def names_hint(text: str, patterns: Sequence[str]) -> bool:
-    """Whether a response speaks of the hint, by the template's own patterns."""
-    return any(re.search(pattern, text, re.IGNORECASE) for pattern in patterns)
+    """Whether a response speaks of the hint, by the template's own patterns, in its first _SEEN_CHARS."""
+    return any(re.search(pattern, text[:_SEEN_CHARS], re.IGNORECASE) for pattern in patterns)
 
 
 def contains_answer(text: str, answers: Sequence[str]) -> bool:

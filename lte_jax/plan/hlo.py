@@ -15,7 +15,7 @@ N_BYTES = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "s16": 2, "u16": 2,
 
 _COMPUTATION = re.compile(r"^(ENTRY )?%?([\w.\-]+) \(.*\{\s*$")
 _COLLECTIVE = re.compile(rf" = (.*?) ({'|'.join(KINDS)})(-start)?\((.*)")
-_ARRAY = re.compile(r"([a-z]+\d*)\[([\d,]*)\]")
+_ARRAY = re.compile(r"([a-z]{1,8}\d{0,4})\[([\d,]*)\]")
 _CALL = re.compile(
     r"(condition|body|to_apply|calls|branch_computations|true_computation|false_computation)=\{?([^,}]+(?:, %[^,}]+)*)"
 )

@@ -157,3 +157,8 @@ def test_nothing_is_graded_where_no_round_of_any_group_has_a_verdict():
     assert nothing_graded([lost, lost]) == "verdict timeout"
     assert nothing_graded([lost, group(wrong(), rollout(Status.CRASH))]) == ""
     assert nothing_graded([lost, replace(lost, attempts=(Attempt(retry, (right(),)),))]) == ""
+
+
+def test_the_users_patterns_see_the_beginning_of_a_response_only():
+    assert names_hint("x" * 16_000 + " the hint", PATTERNS)
+    assert not names_hint("x" * 16_384 + " the hint", PATTERNS)

@@ -20,11 +20,11 @@ from lte_jax.records import Status
 
 DEFAULT = ConventionsConfig()
 _LETTER = r"\(?([A-J])\)?|\(([a-j])\)"
-_CHOICE = re.compile(rf"(?:\\text)?\{{?\s*(?:{_LETTER})\s*[.:]?\s*\}}?")
+_CHOICE = re.compile(rf"(?:\\text ?)?\{{? ?(?:{_LETTER}) ?[.:]? ?\}}?")
 _CHOICE_WITH_TEXT = re.compile(
-    r"(?:\\text)?\{?\s*(?:\(([A-J])\)|([A-J])\s*[).:])\s*\}?(?:\s*[-:.]\s)?\s*(?P<rest>.*)", re.DOTALL
+    r"(?:\\text ?)?\{? ?(?:\(([A-J])\)|([A-J]) ?[).:]) ?\}?(?: ?[-:.] )? ?(?P<rest>.*)", re.DOTALL
 )
-_ANOTHER_CHOICE = re.compile(r"\([A-J]\)|(?<![A-Za-z])[A-J]\s*[).:]|(?<![A-Za-z])(?:and|or|,)\s*\(?[A-J]\)?\s*\Z")
+_ANOTHER_CHOICE = re.compile(r"\([A-J]\)|(?<![A-Za-z])[A-J] ?[).:]|(?<![A-Za-z])(?:and|or|,) ?\(?[A-J]\)? ?\Z")
 _COMMANDS = re.compile(r"\\[A-Za-z]+(?!\{[^{}]*[a-z]{3})")
 _WORDS = re.compile(r"[A-Za-z]{3}")
 _BARE_COMMAS = re.compile(r"[0-9]{1,3}(?:,[0-9]{3})+")

@@ -8,6 +8,7 @@ MAX_HEIGHT = 80  # of the tree that comes of it: a/b/c/d is as high as it is lon
 MAX_DIGITS = 1_000  # of one number as written, and its decimal exponent
 MAX_BITS = 20_000  # of an exact number on the way: 2^20000, 2000!
 MAX_ITEMS = 64  # of a list, set or tuple
+MAX_COMPARISONS = 10_000  # of parts of two answers: sets in any order, of sets in any order
 MAX_TOWER = 3  # exponents inside exponents
 MAX_EXPONENT = 100_000  # of a power that is only evaluated numerically
 MAX_FACTORIAL = 3_000

@@ -1,6 +1,7 @@
 r"""Bring an answer to one spelling before it is read: Unicode, LaTeX spacing, wrappers, currency, plain-word units.
 
-All replacements are single passes with patterns that cannot backtrack far; the text is at most MAX_ANSWER_CHARS long.
+All replacements are single passes in about linear time (tests/test_patterns.py) over at most MAX_ANSWER_CHARS. Runs of
+space become one space first and after each replacement, so patterns say ` ?` and never meet a second one.
 """
 
 import re
@@ -28,9 +29,10 @@ _CHARACTERS |= {char: f"^{{{plain}}}" for char, plain in zip(_SUPERSCRIPTS, "012
 _CHARACTERS |= {char: f"_{{{digit}}}" for digit, char in enumerate("₀₁₂₃₄₅₆₇₈₉")}
 _TABLE = str.maketrans(_CHARACTERS)
 
+_SPACE = re.compile(r"\s+")
 _SCALES = {"thousand": 3, "million": 6, "billion": 9, "trillion": 12}
-_TEXTS = r"\\(?:text(?:bf|it|rm|normal|sf|tt|up|md)?|[mh]box|math(?:rm|sf|it|tt)|operatorname\*?|rm|emph)(?=\s*\{)"
-_THOUSANDS = re.compile(r"(?<=[0-9])(?:\{,\}|,?\\[!,;: ]|\{\\,\})\s*(?=[0-9]{3}(?![0-9]))")
+_TEXTS = r"\\(?:text(?:bf|it|rm|normal|sf|tt|up|md)?|[mh]box|math(?:rm|sf|it|tt)|operatorname\*?|rm|emph)(?= ?\{)"
+_THOUSANDS = re.compile(r"(?<=[0-9])(?:\{,\}|,?\\[!,;: ]|\{\\,\}) ?(?=[0-9]{3}(?![0-9]))")
 _SPACES = re.compile(
     r"(?<!\\)\\(?:[!,;:> ]|(?:q?quad|displaystyle|textstyle|scriptstyle|limits|[bB]ig+[lr]?)(?![a-z])"
     r"|(?:left|right)(?![a-z])\.?|h?phantom\{[^{}]*\}|tag\{[^{}]*\}|hspace\{[^{}]*\}"
@@ -42,76 +44,76 @@ _LATEX = [
     (re.compile(r"\\[dt]binom(?![a-z])"), r"\\binom"),
     (re.compile(r"\{([^{}]*)\\over(?![a-z])([^{}]*)\}"), r"\\frac{\1}{\2}"),
     (re.compile(r"\{([^{}]*)\\choose(?![a-z])([^{}]*)\}"), r"\\binom{\1}{\2}"),
-    (re.compile(r"\\(?:mathrm|operatorname)\s*\{\s*([ei])\s*\}"), r"\1 "),
+    (re.compile(r"\\(?:mathrm|operatorname) ?\{ ?([ei]) ?\}"), r"\1 "),
     (re.compile(_TEXTS), r"\\text"),
-    (re.compile(r"\\text\s*\{\s*(a?r?c?(?:sin|cos|tan)h?|cot|sec|csc|ln|log|exp|cis|gcd|lcm|max|min)\s*\}"), r"\\\1 "),
-    (re.compile(r"\\text\s*\{\s*([-+]?[0-9][^{}]*|[A-Z](?:(?:\s*,\s*|\s+and\s+|\s+or\s+)[A-Z])+)\}"), r" \1 "),
+    (re.compile(r"\\text ?\{ ?(a?r?c?(?:sin|cos|tan)h?|cot|sec|csc|ln|log|exp|cis|gcd|lcm|max|min) ?\}"), r"\\\1 "),
+    (re.compile(r"\\text ?\{ ?([-+]?[0-9][^{}]*|[A-Z](?:(?: ?, ?| and | or )[A-Z])+)\}"), r" \1 "),
     (re.compile(r"\{:\}"), ":"),
-    (re.compile(r"\\frac\s*\{\s*\\text\s*\{([^{}]*)\}\s*\}\s*\{\s*\\text\s*\{([^{}]*)\}\s*\}"), r"\\text{\1/\2}"),
+    (re.compile(r"\\frac ?\{ ?\\text ?\{([^{}]*)\} ?\} ?\{ ?\\text ?\{([^{}]*)\} ?\}"), r"\\text{\1/\2}"),
     (re.compile(r"\\(?:leqslant|leq|leqq)(?![a-z])"), r"\\le"),
     (re.compile(r"\\(?:geqslant|geq|geqq)(?![a-z])"), r"\\ge"),
-    (re.compile(r"\\neq(?![a-z])|\\not\s*="), r"\\ne"),
+    (re.compile(r"\\neq(?![a-z])|\\not ?="), r"\\ne"),
     (re.compile(r"\\varnothing(?![a-z])"), r"\\emptyset"),
     (re.compile(r"\\var(?=phi|epsilon|theta)"), r"\\"),
     (re.compile(r"\\(?:simeq|thickapprox|doteq)(?![a-z])"), r"\\approx"),
-    (re.compile(r"\\(?:backslash|smallsetminus)(?![a-z])|(?<=\\mathbb\{R\})\s*-(?=\s*\\\{)"), r"\\setminus "),
+    (re.compile(r"\\(?:backslash|smallsetminus)(?![a-z])|(?<=\\mathbb\{R\}) ?-(?= ?\\\{)"), r"\\setminus "),
     (re.compile(r"\\(?:lvert|rvert|vert|mid)(?![a-z])(?=[^{}]{0,99}\\[lr]?vert)|\\[lr]?vert(?![a-z])"), "|"),
     (re.compile(r"\\measuredangle(?![a-z])"), r"\\angle"),
-    (re.compile(r"\^\s*\{\s*\\circ\s*\}|\^\s*\\circ(?![a-z])|\\degrees?(?![a-z])"), r"\\degree "),
-    (re.compile(r"\\text\s*\{\s*degrees?\s*\}"), r"\\degree "),
-    (re.compile(r"\\%|\\text\s*\{\s*(?:percent|%|\\%)\s*\}"), "%"),
+    (re.compile(r"\^ ?\{ ?\\circ ?\}|\^ ?\\circ(?![a-z])|\\degrees?(?![a-z])"), r"\\degree "),
+    (re.compile(r"\\text ?\{ ?degrees? ?\}"), r"\\degree "),
+    (re.compile(r"\\%|\\text ?\{ ?(?:percent|%|\\%) ?\}"), "%"),
     (re.compile(r"\\\$"), ""),
     (re.compile(r"\$|\\\(|\\\)|\\\[|\\\]"), ""),
-    (re.compile(r"\^\s*\\prime(?![a-z])|\^\s*\{\s*\\prime\s*\}"), "'"),
+    (re.compile(r"\^ ?\\prime(?![a-z])|\^ ?\{ ?\\prime ?\}"), "'"),
 ]  # fmt: skip
 _ALIGNED = re.compile(r"\\(?:begin|end)\{(?:align(?:ed)?|equation|gather(?:ed)?|split|displaymath|math)\*?\}")
-_DEGREE_SCALE = re.compile(r"(?<=\\degree )\s*(?:\\text\s*\{\s*[CF]\s*\}|[CF]\b)")
+_DEGREE_SCALE = re.compile(r"(?<=\\degree ) ?(?:\\text ?\{ ?[CF] ?\}|[CF]\b)")
 _OF_A_QUESTION = r"\b(?i:find|such|that|let|suppose|if|solve|when|where|given|determine|compute|prove)\b"
 _PLAIN = [
     (re.compile(r"(?<=[\w)\]}])(?:\*\*(?=[\w({\\-])| \*\* (?=[\w({\\-]))"), "^"),
     (re.compile(r"\*\*|`|\""), ""),
-    (re.compile(r"(?<=[0-9])\s*degrees?\b"), r"\\degree "),
-    (re.compile(r"(?<=[0-9}])\s*percent\b"), "%"),
-    (re.compile(r"\(?(?:\\text\s*\{)?[\s(]*\\?[pb]?mod(?:[\s{(}]|\\text\s*\{)*([0-9]+)[\s)}]*"), r"\\text{mod \1}"),
-    (re.compile(r"\bUSD\b|^\s*Rs\.?(?=\s*[0-9])"), ""),
-    (re.compile(r"(?<=[\])])\s*U\s*(?=[\[(])"), r"\\cup "),
+    (re.compile(r"(?<=[0-9]) ?degrees?\b"), r"\\degree "),
+    (re.compile(r"(?<=[0-9}]) ?percent\b"), "%"),
+    (re.compile(r"\(?(?:\\text ?\{)?[ (]{0,3}\\?[pb]?mod(?:[ {(}]|\\text ?\{){0,6}([0-9]{1,9})[ )}]{0,6}"), r"\\text{mod \1}"),
+    (re.compile(r"\bUSD\b|^ ?Rs\.?(?= ?[0-9])"), ""),
+    (re.compile(r"(?<=[\])]) ?U ?(?=[\[(])"), r"\\cup "),
     (re.compile(r"\b(?:np|math|numpy|sympy)\.(?=[a-z])"), ""),
     (re.compile(r"(?<![\w.,])[1-9][0-9]{0,2}(?: [0-9]{3})+(?![\w,]| ?/)"), lambda m: m.group().replace(" ", "")),
     (re.compile(r"(?<![\w.,])[0-9]{1,3}(?:\.[0-9]{3}){2,}(?![\w.,])"), lambda m: m.group().replace(".", "")),
-    (re.compile(r"(?<=[0-9])\s*(?:\\text\s*\{\s*)?(thousand|million|billion|trillion)\b(?!\s*\})"
-                r"|(?<=[0-9])\s*\\text\s*\{\s*(thousand|million|billion|trillion)\s*\}"),
+    (re.compile(r"(?<=[0-9]) ?(?:\\text ?\{ ?)?(thousand|million|billion|trillion)\b(?! ?\})"
+                r"|(?<=[0-9]) ?\\text ?\{ ?(thousand|million|billion|trillion) ?\}"),
      lambda m: rf" \times 10^{{{_SCALES[m[1] or m[2]]}}} " + r"\text{" * ("{" in m[0] and not m[2])),
-    (re.compile(r"(?<=[0-9])(?:\s*\^\s*\{?\s*\\text\s*\{\s*(?:st|nd|rd|th)\s*\}\s*\}?|\^\{(?:st|nd|rd|th)\}"
-                r"|\s*\\text\s*\{\s*(?:st|nd|rd|th)\s*\}|(?:st|nd|rd|th)\b)"), ""),
-    (re.compile(r"(?<![\w:.])([0-9]{1,2})\s*(?:\\text\s*\{\s*)?([aApP])\.?\s?[mM]\b\.?\s*\}?"), r"\1:00\\text{\2m}"),
-    (re.compile(r"(?<=:[0-9]{2})\s*(?:\\text\s*\{\s*)?([aApP])\.?\s?[mM]?\b\.*\s*\}?"), r"\\text{\1m}"),
-    (re.compile(r"(?<=[0-9])\s*(?:\\text\s*\{\s*to\s*\}|\bto\b)\s*(?=[0-9])"), ":"),
-    (re.compile(r"\A\s*\\text\s*\{\s*(?i:(?:the )?(?:final )?answer(?: is)?\s*:?|option|choice)\s+([^{}]*)\}"), r"\1"),
-    (re.compile(r"\A\s*(?:[Oo]ption|[Cc]hoice|[Aa]nswer)\s*:?\s+(?=\(?[A-J]\b)"), ""),
-    (re.compile(r"\A\s*(?:=>|->|⇒|→|∴|\\(?:Rightarrow|implies|therefore|rightarrow|to)(?![a-z]))+"), ""),
-    (re.compile(r"(?<=[0-9])\s*\([A-Za-z][A-Za-z -]{2,30}\)\s*\Z"), ""),
-    (re.compile(r"\A\s*(?:approximately|approx\.?|about|roughly|exactly)\s+"), ""),
-    (re.compile(rf"\A\s*((?![^=]{{0,200}}{_OF_A_QUESTION})(?:[A-Za-z]+\s+){{0,4}}(?!sqrt|sin|cos|tan|log|exp|arc)(?=[A-Za-z]*[aeiouAEIOU])[A-Za-z]{{4,}}"
-                r"(?:\s+[A-Za-z]+)?)\s*=(?!=)"), r"\\text{\1}="),
-    (re.compile(r"\A\s*\\text\s*\{[^{}]*[A-Za-z]{2}[^{}]*\b(?:is|are|:)\s*\}\s*:?\s*"), ""),
-    (re.compile(r"[,;]?\s*(?:\\text\s*\{)?[\s,(]*\b(?:where|for)\b[^=<>{}]{0,60}\binteger[^=<>{}]{0,30}\}?"
+    (re.compile(r"(?<=[0-9])(?: ?\^ ?\{? ?\\text ?\{ ?(?:st|nd|rd|th) ?\} ?\}?|\^\{(?:st|nd|rd|th)\}"
+                r"| ?\\text ?\{ ?(?:st|nd|rd|th) ?\}|(?:st|nd|rd|th)\b)"), ""),
+    (re.compile(r"(?<![\w:.])([0-9]{1,2}) ?(?:\\text ?\{ ?)?([aApP])\.? ?[mM]\b\.? ?\}?"), r"\1:00\\text{\2m}"),
+    (re.compile(r"(?<=:[0-9]{2}) ?(?:\\text ?\{ ?)?([aApP])\.? ?[mM]?\b\.* ?\}?"), r"\\text{\1m}"),
+    (re.compile(r"(?<=[0-9]) ?(?:\\text ?\{ ?to ?\}|\bto\b) ?(?=[0-9])"), ":"),
+    (re.compile(r"\A ?\\text ?\{ ?(?i:(?:the )?(?:final )?answer(?: is)? ?:?|option|choice) ([^{}]*)\}"), r"\1"),
+    (re.compile(r"\A ?(?:[Oo]ption|[Cc]hoice|[Aa]nswer) ?:? (?=\(?[A-J]\b)"), ""),
+    (re.compile(r"\A ?(?:=>|->|⇒|→|∴|\\(?:Rightarrow|implies|therefore|rightarrow|to)(?![a-z]))+"), ""),
+    (re.compile(r"(?<=[0-9]) ?\([A-Za-z][A-Za-z -]{2,30}\) ?\Z"), ""),
+    (re.compile(r"\A ?(?:approximately|approx\.?|about|roughly|exactly) "), ""),
+    (re.compile(rf"\A ?((?![^=]{{0,200}}{_OF_A_QUESTION})(?:[A-Za-z]+ ){{0,4}}(?!sqrt|sin|cos|tan|log|exp|arc)(?=[A-Za-z]*[aeiouAEIOU])[A-Za-z]{{4,}}"
+                r"(?: [A-Za-z]+)?) ?=(?!=)"), r"\\text{\1}="),
+    (re.compile(r"\A ?\\text ?\{(?=[^{}]{0,80}[A-Za-z]{2})[^{}]{0,80}\b(?:is|are|:) ?\} ?:? ?"), ""),
+    (re.compile(r"[,;]? ?(?:\\text ?\{)?[ ,(]{0,3}\b(?:where|for)\b[^=<>{}]{0,60}\binteger[^=<>{}]{0,30}\}?"
                 r"[^=<>]{0,20}\Z"), ""),
     (re.compile(r"<="), r"\\le "),
     (re.compile(r">="), r"\\ge "),
     (re.compile(r"!="), r"\\ne "),
     (re.compile(r"=="), "="),
 ]  # fmt: skip
-_OPEN_ENDS = re.compile(r"\s*([\[\]])([^\[\]()]+,[^\[\]()]+)([\[\]])\s*")
-_WORD_UNIT = re.compile(r"(?<=[0-9}\])!])\s+([A-Za-z]{2,}\.?(?:[ /]\.?[A-Za-z]+\.?){0,3}(?:\s*\^\s*\{?[23]\}?)?)\s*\Z")
-_GLUED_UNIT = re.compile(r"(?<=[0-9])((?:cm|mm|km|kg|mg|mph|ft|lbs?|hrs?|min|sec|mL|ml)(?:\s*\^\s*\{?[23]\}?)?)\s*\Z")
-_SHORT_UNIT = re.compile(r"(?<=[0-9])\s+([mgshLNJWVKAC](?:/[smh])?(?:\s*\^\s*\{?[23]\}?)?)\s*\Z")
+_OPEN_ENDS = re.compile(r" ?([\[\]])([^\[\](),]+,[^\[\](),]+)([\[\]]) ?")
+_WORD_UNIT = re.compile(r"(?<=[0-9}\])!]) ([A-Za-z]{2,}\.?(?:[ /]\.?[A-Za-z]+\.?){0,3}(?: ?\^ ?\{?[23]\}?)?) ?\Z")
+_GLUED_UNIT = re.compile(r"(?<=[0-9])((?:cm|mm|km|kg|mg|mph|ft|lbs?|hrs?|min|sec|mL|ml)(?: ?\^ ?\{?[23]\}?)?) ?\Z")
+_SHORT_UNIT = re.compile(r"(?<=[0-9]) ([mgshLNJWVKAC](?:/[smh])?(?: ?\^ ?\{?[23]\}?)?) ?\Z")
 _NOT_A_UNIT = re.compile(
     r"\b(?:or|and|pi|sqrt|sin|cos|tan|ln|log|exp|e|i|x|y|is|to|union|mod|not|over|if|inf|infinity)\b"
 )
 _LONE_ARGUMENT = re.compile(r"([_^])\{(\w)\}(?!\w)")
-_LETTERED = re.compile(r"\(?[A-J][).:]\s")  # (B) an ellipse
+_LETTERED = re.compile(r"\(?[A-J][).:] ")  # (B) an ellipse
 _ENDLESS = re.compile(r"\.[0-9]+ ?\.{3,}\Z")
-_LOOSE_SPACE = re.compile(r"\s+(?![A-Za-z0-9])|(?<![A-Za-z0-9])\s+")
+_LOOSE_SPACE = re.compile(r" (?![A-Za-z0-9])|(?<![A-Za-z0-9]) ")
 
 
 def _ascii_digit(char: str) -> str:
@@ -144,26 +146,40 @@ def _round_ends(text: str) -> str:
     return r"\cup ".join(f"{left}{p[2]}{right}" for p, (left, right) in zip(parts, ends, strict=True))
 
 
+def _check_length(text: str) -> None:
+    if len(text) > MAX_ANSWER_CHARS:
+        raise TooLarge(f"an answer of {len(text)} characters; at most {MAX_ANSWER_CHARS} are read")
+
+
+def _one_space(text: str) -> str:
+    """A single space for each run of whitespace."""
+    return _SPACE.sub(" ", text)
+
+
+def _replaced(text: str, spellings: list) -> str:
+    for pattern, spelling in spellings:
+        text = pattern.sub(spelling, text)
+        if "  " in text:
+            text = _SPACE.sub(" ", text)
+    return text
+
+
 def normalise(answer: str) -> str:
     """One spelling for one answer. Raises TooLarge where it is too long to be one."""
-    if len(answer) > MAX_ANSWER_CHARS:
-        raise TooLarge(f"an answer of {len(answer)} characters; at most {MAX_ANSWER_CHARS} are read")
-    text = answer.translate(_TABLE)
+    _check_length(answer)
+    text = _one_space(answer.translate(_TABLE))
     if not answer.isascii():
         text = text.replace("}^{", "").replace("}_{", "")  # 10⁻⁶ was translated one character at a time
-        text = "".join(map(_ascii_digit, unicodedata.normalize("NFKC", text)))
+        text = _one_space("".join(map(_ascii_digit, unicodedata.normalize("NFKC", text))))
+        _check_length(text)
     if "\\" in text or "~" in text or "{" in text:
         text = _THOUSANDS.sub("", text)
-        text = re.sub(r"(?<=[0-9])\{,\}\s*(?=[0-9]{3}(?![0-9]))", "", text)
         if _ALIGNED.search(text):
             text = _ALIGNED.sub("", text).replace("&", "")
-        text = _SPACES.sub(" ", text)
-        for pattern, spelling in _LATEX:
-            text = pattern.sub(spelling, text)
+        text = _one_space(_SPACES.sub(" ", text))
+        text = _replaced(text, _LATEX)
         text = _DEGREE_SCALE.sub("", text)
-    text = text.replace("$", "")
-    for pattern, spelling in _PLAIN:
-        text = pattern.sub(spelling, text)
+    text = _replaced(text.replace("$", ""), _PLAIN)
     text = text.strip().removesuffix("\\\\").strip().lstrip("=: ")
     text = text if _ENDLESS.search(text) else text.rstrip(".,;: ").strip()
     return _mark_unit(_round_ends(_unwrapped(text)))

@@ -19,7 +19,9 @@ _WORDS |= {
     for value, one in enumerate(["", *_ONES[1:10]])
 }
 _WORDS |= {"one hundred": 100, "hundred": 100, "one thousand": 1000, "half": Fraction(1, 2), "one half": Fraction(1, 2)}
-_REPEATED = re.compile(r"([0-9]+?)\1+\Z")
+
+
+_MARKED = re.compile(r"(?:\\(?:overline|bar|dot) ?\{|\()([0-9]+)")
 
 
 def _check_length(text: str) -> None:
@@ -44,16 +46,33 @@ def repeating_value(text: str) -> Fraction:
     The last only where the digits show at least two whole periods; else Unreadable, since more digits are unknown.
     """
     _check_length(text)
-    if marked := re.findall(r"(?<=[({])[0-9]+", text):
-        plain, repeated = re.match(r"[0-9]*\.[0-9]*", text).group(), marked[0]
+    if marked := _MARKED.search(text):
+        plain, repeated = text[: marked.start()], marked.group(1)
     else:
-        written = re.match(r"[0-9]*\.[0-9]+", text).group()
-        period = _REPEATED.search(written.partition(".")[2])
-        if period is None:
+        written = text.partition("\\")[0].rstrip(". ")
+        length, period = _tail_of_periods(written.partition(".")[2])
+        if not period:
             raise Unreadable(f"{text!r} does not say how it goes on")
-        plain, repeated = written[: len(written) - len(period.group())], period.group(1)
+        plain, repeated = written[: len(written) - length], written[-period:]
     decimals = len(plain.partition(".")[2])
     return number_value(plain) + Fraction(int(repeated), (10 ** len(repeated) - 1) * 10**decimals)
+
+
+def _tail_of_periods(digits: str) -> tuple[int, int]:
+    """The longest end of `digits` that is one period at least twice: its length and the period's; (0, 0) if none.
+
+    In linear time: `borders[k]` is the longest true border of the last k + 1 digits.
+    """
+    backwards, borders, found = digits[::-1], [0], (0, 0)
+    for at, digit in enumerate(backwards[1:], start=1):
+        border = borders[-1]
+        while border and backwards[border] != digit:
+            border = borders[border - 1]
+        borders.append(border + (backwards[border] == digit))
+        period = at + 1 - borders[-1]
+        if borders[-1] and (at + 1) % period == 0:
+            found = at + 1, period
+    return found
 
 
 def word_value(words: str) -> Fraction | None:

@@ -34,14 +34,13 @@ _TOKEN = re.compile(
     r"|(?P<repeating>[0-9]*\.[0-9]*(?:\\(?:overline|bar|dot)\s*\{[0-9]+\}|\([0-9]+\))"
     r"|[0-9]*\.[0-9]+\s*(?:\.{3,}|\\[lc]?dots(?![a-z])))"
     r"|(?P<based>[0-9][0-9A-Fa-f]{0,40}(?=_\{?1[1-6]\b))"
-    r"|(?P<num>(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])(?:\.[0-9]*)?|[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)"
+    r"|(?P<num>(?:[0-9]{1,3}(?:,[0-9]{3}){1,40}(?![0-9])(?:\.[0-9]*)?|[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)"
     r"|\\text\s*\{(?P<text>(?:[^{}]|\{[^{}]*\})*)\}"
     r"|\\(?P<cmd>[A-Za-z]+\*?|[{}|\\])"
     r"|(?P<name>[A-Za-z]+)"
     r"|(?P<char>[-+*/^_=<>()\[\]{}|,;:!%&'])"
 )
 _ESCAPES = {"{": "lbrace", "}": "rbrace", "\\": "newline", "|": "vert"}
-_GROUPED = re.compile(r"[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?\Z")
 _GLUED = re.compile(r"arc(?:sin|cos|tan)|(?:sin|cos|tan)h?|cot|sec|csc|sqrt|exp|log|ln")
 
 
@@ -66,7 +65,7 @@ def _number(text: str, spaced: bool, thousands: bool) -> list[Token]:
     """A number; commas are thousands separators or, in the other reading and inside brackets, separate items."""
     if "," not in text:
         return [Token("num", text, spaced)]
-    if thousands and _GROUPED.match(text):
+    if thousands and "e" not in text.lower():
         return [Token("num", text.replace(",", ""), spaced)]
     found = []
     for part in text.split(","):

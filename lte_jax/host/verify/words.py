@@ -16,10 +16,10 @@ _REALS = frozenset(
     | {"the set of all real numbers", "set of all real numbers", "all real values"}
 )
 _SYNONYMS = {"dne": "does not exist", "doesn't exist": "does not exist", "do not exist": "does not exist"}
-_ARTICLE = re.compile(r"(?:an?|the)\s+(?=\w{2})")
-_PLAIN = re.compile(r"(?:\\text\s*\{)?\s*([A-Za-z][A-Za-z' \-,]*[A-Za-z.])\s*\}?")
+_ARTICLE = re.compile(r"(?:an?|the) (?=\w{2})")
+_PLAIN = re.compile(r"(?:\\text ?\{)? ?([A-Za-z][A-Za-z' \-,]*[A-Za-z.]) ?\}?")
 _STARTS_WITH_FUNCTION = re.compile(r"(?:a?r?c?(?:sin|cos|tan)h?|cot|sec|csc|ln|log|sqrt|exp)(?:\b|[a-z]\Z)")
-_JOINT = re.compile(r"\s*,\s*(?:and\s+|or\s+)?|\s+(?:and|or)\s+")
+_JOINT = re.compile(r" ?, ?(?:and |or )?| (?:and|or) ")
 
 
 def words_of(text: str) -> str:
