@@ -17,6 +17,7 @@ from lte_jax.device.mesh import n_batch_shards
 from lte_jax.device.update import UpdateSpec
 from lte_jax.records import Sampling
 from lte_jax.rollout import Engine
+from lte_jax.slots import drawing
 
 
 @dataclass(frozen=True)
@@ -78,10 +79,9 @@ def _prefill(engine: Engine, n_rows: int, n_columns: int) -> Callable[[], jax.st
 def _decode(engine: Engine, sampling: Sampling, n_slots: int, n_columns: int) -> Callable[[], jax.stages.Lowered]:
     def lower() -> jax.stages.Lowered:
         state = sampler.empty_slots(n_slots, n_columns, engine.spec)
-        settings = np.float32(sampling.temperature), np.float32(sampling.top_p), np.int32(sampling.top_k)
         steps = np.int32(0), np.int32(0)
         return sampler.decode_chunk.lower(
-            engine.weights, state, engine.stop_ids, *steps, *settings, engine.config.chunk, engine.spec
+            engine.weights, state, engine.stop_ids, *steps, drawing(sampling), engine.config.chunk, engine.spec
         )
 
     return lower

@@ -176,6 +176,30 @@ class SampleConfig(Section):
         return self
 
 
+class AnnealingConfig(Section):
+    """Drawing hot at a response's beginning and cold at its end, while training (EAD, arXiv 2510.05251). Evaluation and
+    generation draw at one temperature."""
+
+    schedule: Literal["constant", "decay"] = setting(
+        "constant",
+        "temperature of the token after t others: sample.temperature; or that for t < after, then "
+        "max(high - expm1(t / decay), low)",
+        METHOD,
+    )
+    high: float = setting(1.2, "temperature that the decay starts from", METHOD, gt=0)
+    low: float = setting(0.1, "temperature that it ends at", METHOD, gt=0)
+    after: int = setting(10, "first tokens, drawn at sample.temperature", METHOD, ge=0)
+    decay_start: float = setting(500.0, "decay in the first training step, tokens (20 x 25: EAD's code)", METHOD, gt=0)
+    decay_step: float = setting(100.0, "tokens added to it by each step, as responses grow longer", METHOD, ge=0)
+    decay_most: float = setting(800_000.0, "largest decay, tokens", METHOD, gt=0)
+
+    @model_validator(mode="after")
+    def _high_is_not_below_low(self):
+        if self.high < self.low:
+            raise ValueError(f"annealing.high = {self.high} is below annealing.low = {self.low}")
+        return self
+
+
 class OverlongConfig(Section):
     """What is done about responses near the budget. Pass levels always come from the verdicts."""
 
@@ -279,8 +303,11 @@ class LossConfig(Section):
         METHOD,
     )
     gamma: float = setting(0.1, "gamma of f(r) = r/(r + gamma)", METHOD, gt=0)
-    hinted_denominator: Literal["recorded", "one"] = setting(
-        "recorded", "denominator of r': the sampler's probability under the hinted prompt, or 1 (LUFFY)", METHOD
+    hinted_denominator: Literal["recorded", "sampled", "one"] = setting(
+        "recorded",
+        "denominator of r': the sampler's probability under the hinted prompt at sample.temperature; that of what was "
+        "really drawn from, after annealing, top-p and top-k; or 1 (LUFFY)",
+        METHOD,
     )
     hinted_weight: float = setting(
         1.0, "factor on the hinted part; 0: its failures keep their negative push", METHOD, ge=0
@@ -518,6 +545,7 @@ class Config(Section):
     data: DataConfig = DataConfig()
     prompt: PromptConfig = PromptConfig()
     sample: SampleConfig = SampleConfig()
+    annealing: AnnealingConfig = AnnealingConfig()
     overlong: OverlongConfig = OverlongConfig()
     engine: EngineConfig = EngineConfig()
     explore: ExploreConfig = ExploreConfig()

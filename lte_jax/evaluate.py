@@ -121,7 +121,7 @@ def sample_settings(session: Session, benchmarks: Sequence[Benchmark]) -> dict:
         "model.compute_dtype": config.model.compute_dtype,
         **{f"prompt.{key}": value for key, value in prompt.items()},
         "sample.stop_strings": list(config.sample.stop_strings),
-        **{f"benchmark {b.name}": [file_hash(b.path), b.place, asdict(b.sampling)] for b in benchmarks},
+        **{f"benchmark {b.name}": [file_hash(b.path), b.place, _drawn_with(b.sampling)] for b in benchmarks},
     }
 
 
@@ -136,6 +136,11 @@ def made_with(session: Session, benchmarks: Sequence[Benchmark]) -> str:
         "reward": [config.reward, file_hash(path) if (path := reward_file(config.reward)) else None],
     }
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
+
+
+def _drawn_with(sampling: Sampling) -> dict:
+    """Without annealing, which no evaluation has, nor did the files of older versions."""
+    return {name: value for name, value in asdict(sampling).items() if name != "annealing"}
 
 
 def evaluate(

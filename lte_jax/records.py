@@ -93,13 +93,25 @@ class Prompt:
 
 
 @dataclass(frozen=True)
+class Annealing:
+    """A temperature by place in the response (EAD, arXiv 2510.05251): the token after `t` others is drawn at
+    max(high - expm1(t / decay), low), each of the first `after` tokens at the policy's own temperature."""
+
+    high: float
+    low: float
+    decay: float  # tokens
+    after: int  # tokens
+
+
+@dataclass(frozen=True)
 class Sampling:
     """How tokens are drawn. `response_budget`: tokens, stop token included."""
 
-    temperature: float
+    temperature: float  # the policy's: what behaviour_logp and ratios are taken at
     top_p: float
     top_k: int
     response_budget: int
+    annealing: Annealing | None = None  # None: every token at `temperature`
 
 
 @dataclass(frozen=True)
@@ -116,7 +128,7 @@ class Response:
 
     tokens: Sequence[int]
     behaviour_logp: Sequence[float]  # log softmax(logits / temperature), no truncation
-    sampled_logp: Sequence[float]  # the same after top-p and top-k
+    sampled_logp: Sequence[float]  # of what it was drawn from: at the place's own temperature, after top-p and top-k
     truncated: bool  # used the whole response budget without a stop token
 
 

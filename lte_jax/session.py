@@ -1,7 +1,7 @@
 """What train, evaluate and generate share: an opened model with its tokenizer, prompts, engine and verifier."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from jax.sharding import Mesh
@@ -9,6 +9,7 @@ from jax.sharding import Mesh
 from lte_jax.checkpoint import Model, open_model
 from lte_jax.config import Config, ConfigError, PromptConfig
 from lte_jax.device.mesh import make_mesh
+from lte_jax.host.drawing import SCHEDULES
 from lte_jax.host.problems import ProblemError, load_problems
 from lte_jax.host.prompts import PromptBuilder
 from lte_jax.host.stops import StopStrings
@@ -35,6 +36,11 @@ class Session:
     def sampling(self) -> Sampling:
         sample = self.config.sample
         return Sampling(sample.temperature, sample.top_p, sample.top_k, sample.response_budget)
+
+    def training_sampling(self, step: int) -> Sampling:
+        """As a training step samples: the same, with the step's annealing."""
+        annealing = self.config.annealing
+        return replace(self.sampling(), annealing=SCHEDULES[annealing.schedule](annealing, step))
 
 
 def open_session(config: Config, verifier: Verifier, say: Callable[[str], None] = print) -> Session:

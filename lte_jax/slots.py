@@ -15,9 +15,9 @@ import numpy as np
 from lte_jax.boundary import fetch, length_bucket, pad_rows, round_up, size_bucket
 from lte_jax.config import EngineConfig
 from lte_jax.device import sampler
-from lte_jax.device.arrays import Drawn, SamplerState, Starts
+from lte_jax.device.arrays import Drawing, Drawn, SamplerState, Starts
 from lte_jax.meter import DeviceClock, Meter
-from lte_jax.records import Request, Response, Sampling
+from lte_jax.records import Annealing, Request, Response, Sampling
 
 KEY_ROUND = 4  # place of the round in a request's key
 Cut = Callable[[Sequence[int], int], int | None]  # (tokens drawn, how many were looked at before) -> tokens kept
@@ -64,6 +64,7 @@ class Slots:
 
     def __init__(self, made: Sampler, sampling: Sampling, expecting: bool, clock: DeviceClock, meter: Meter):
         self._made, self._sampling, self._expecting = made, sampling, expecting
+        self._drawing = drawing(sampling)
         self._clock, self._meter = clock, meter
         self._requests: list[Request] = []
         self._waiting: deque[int] = deque()  # tickets, in the order of arrival
@@ -206,16 +207,14 @@ class Slots:
         )
 
     def _launch(self, dispatched: float, hurry: bool) -> None:
-        made, sampling, n_slots = self._made, self._sampling, self._shape()[0]
+        made, n_slots = self._made, self._shape()[0]
         self._state, drawn = sampler.decode_chunk(
             made.weights,
             self._state,
             made.stop_ids,
             np.int32(self._stop_free(n_slots, hurry)),
             np.int32(made.config.overlap),
-            np.float32(sampling.temperature),
-            np.float32(sampling.top_p),
-            np.int32(sampling.top_k),
+            self._drawing,
             made.config.chunk,
             made.spec,
         )
@@ -283,6 +282,14 @@ class Slots:
             self._meter.count("tail_slot_steps", n_steps * chunk.n_slots)
         if later and len(later) < len(chunk.rows):
             self._meter.count("shadow_tokens", int(drawn.n_B[later].sum()))
+
+
+def drawing(sampling: Sampling) -> Drawing:
+    """The settings as the device takes them; without annealing a schedule that stays at the temperature."""
+    constant = Annealing(sampling.temperature, sampling.temperature, decay=np.inf, after=0)
+    schedule = sampling.annealing or constant
+    floats = (sampling.temperature, schedule.high, schedule.low, schedule.decay, schedule.after, sampling.top_p)
+    return Drawing(*map(np.float32, floats), np.int32(sampling.top_k))
 
 
 def _joined(row: _Live) -> list[np.ndarray]:

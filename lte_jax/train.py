@@ -25,6 +25,7 @@ from lte_jax.device.update import (
 from lte_jax.evaluate import Benchmark, evaluate, made_with, open_benchmarks
 from lte_jax.host.advantage import with_advantages
 from lte_jax.host.diagnose import nothing_graded
+from lte_jax.host.drawing import drawing_warnings
 from lte_jax.host.entropy import SCHEDULES, sampled_entropy
 from lte_jax.host.explore import make_strategy
 from lte_jax.host.metrics import group_metrics
@@ -64,10 +65,8 @@ def train(config: Config, run: str | Path, verifier: Verifier, live: Live, chang
     """
     if not config.data.train:
         raise ConfigError("data.train is empty: wanted a JSONL or Parquet file of problems (data.train=FILE)")
-    if config.sample.top_p < 1 or config.sample.top_k:
-        live.warn(
-            "sample.top_p or top_k cuts the distribution: tokens of negative advantage are clipped from the start"
-        )
+    for text in drawing_warnings(config):
+        live.warn(text)
     refuse_overlap(run, config.model.path)
     session = open_session(pinned(config, run), verifier, live.say)
     problems = with_prompts(session, open_problems(config.data.train, verifier, live.say))
@@ -199,7 +198,7 @@ class _Trainer:
             self.files.write_rollouts(step, groups)  # before the update: a step that stops the run can be looked at
         self.live.phase(step, "update")
         with engine.meter.phase("update"):
-            updates = self._update(trained, sampled_entropy(groups))
+            updates = self._update(trained, sampled_entropy(groups, annealed=config.annealing.schedule != "constant"))
         if updates.get("mismatch/token_error", 0.0) > config.log.mismatch_alarm:
             self.live.warn(
                 f"step {step}: sampler and trainer differ by {updates['mismatch/token_error']:.1%} per token, "
@@ -239,7 +238,7 @@ class _Trainer:
 
     def _draw(self, n: int, first: int) -> list[Group]:
         """The groups of the next n problems, numbered from `first` in their step; each process draws its share."""
-        config, sampling = self.config, self.session.sampling()
+        config, sampling = self.config, self.session.training_sampling(self.step)
         taken = dict(enumerate(take(self.problems, config.seed, self.cursor, n), start=first))
         self.cursor += n
         round_ = Round(sampling, config.sample.group_size, self.judge, config.seed, self.step, self.live.progress)

@@ -14,7 +14,7 @@ class Microbatch(NamedTuple):
     tokens_BT: jax.Array  # int32
     loss_mask_BT: jax.Array  # bool: True on trained tokens, the stop token included
     behaviour_logp_BT: jax.Array  # the sampler's, without truncation, under the prompt that it sampled from
-    sampled_logp_BT: jax.Array  # the same after top-p and top-k
+    sampled_logp_BT: jax.Array  # of what was drawn from: at the place's own temperature, after top-p and top-k
     old_logp_BT: jax.Array  # denominator of every ratio: behaviour_logp, or on on-policy rows the trainer's own
     reference_logp_BT: jax.Array  # of the starting model; 0 where the loss has no KL
     advantage_B: jax.Array  # float32
@@ -63,6 +63,18 @@ class TrainState(NamedTuple):
     n_updates: jax.Array  # int32: updates applied
     n_nonfinite: jax.Array  # int32: updates skipped because a gradient was not finite
     n_nonfinite_in_row: jax.Array  # int32
+
+
+class Drawing(NamedTuple):
+    """How tokens are drawn: scalars, traced, so that no setting compiles anything again."""
+
+    temperature: jax.Array  # float32, and so are the others but for top_k: the policy's temperature
+    high: jax.Array  # these four as in records.Annealing; high = low = temperature: no annealing
+    low: jax.Array
+    decay: jax.Array
+    after: jax.Array
+    top_p: jax.Array
+    top_k: jax.Array  # int32
 
 
 class SamplerState(NamedTuple):

@@ -33,8 +33,8 @@ def log_ratios(logp_BT, micro: Microbatch, config: LossConfig):
     """(on-policy, hinted) log-ratios, each 0 outside its own trained tokens, so that no exp sees a masked entry."""
     is_on_BT, is_off_BT = on_policy_mask(micro), hinted_mask(micro)
     on_BT = objectives.RATIOS[config.ratio](jnp.where(is_on_BT, logp_BT - micro.old_logp_BT, 0.0), is_on_BT)
-    denominator_BT = micro.old_logp_BT if config.hinted_denominator == "recorded" else 0.0
-    return on_BT, jnp.where(is_off_BT, logp_BT - denominator_BT, 0.0)
+    denominators = {"recorded": micro.old_logp_BT, "sampled": micro.sampled_logp_BT, "one": 0.0}
+    return on_BT, jnp.where(is_off_BT, logp_BT - denominators[config.hinted_denominator], 0.0)
 
 
 def token_advantage(entropy_BT, micro: Microbatch, config: LossConfig):

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from lte_jax.device import mesh, qwen3
-from lte_jax.device.arrays import Drawn, SamplerState, Starts
+from lte_jax.device.arrays import Drawing, Drawn, SamplerState, Starts
 from lte_jax.device.attention import causal_attention
 from lte_jax.device.weights import Architecture
 
@@ -135,7 +135,7 @@ def _resize_rows(state: SamplerState, source_M, mesh_) -> SamplerState:
 
 @partial(jax.jit, static_argnames=("max_steps", "spec"), donate_argnames="state")
 def decode_chunk(
-    params: dict, state: SamplerState, stop_ids, stop_free, min_steps, temperature, top_p, top_k, max_steps, spec
+    params: dict, state: SamplerState, stop_ids, stop_free, min_steps, drawing: Drawing, max_steps, spec
 ) -> tuple[SamplerState, Drawn]:
     """Decodes until `max_steps` steps ran, no row is active, or `stop_free` slots are free and `min_steps` steps ran.
 
@@ -162,7 +162,7 @@ def decode_chunk(
         state, drawn = carry
         logits_BV, cache = model.decode(state.token_B, state.position_B, state.cache, dtype=jnp.dtype(spec.dtype))
         keys = jax.vmap(_token_key)(state.key_B2, state.n_response_B)
-        token_B, behaviour_B, sampled_B = choose_token(logits_BV, keys, temperature, top_p, top_k)
+        token_B, behaviour_B, sampled_B = choose_token(logits_BV, keys, state.n_response_B, drawing)
         live = state.active_B
         n_response_B = state.n_response_B + live
         stopped = (token_B[:, None] == stop_ids).any(axis=1) | (n_response_B >= state.budget_B)
@@ -190,20 +190,36 @@ def decode_chunk(
     return _constrain(state, spec), drawn
 
 
-def choose_token(logits_BV, keys, temperature, top_p, top_k):
-    """(token, behaviour_logp, sampled_logp), each [B]: log softmax(logits / T), and the same after top-k, then top-p.
+def choose_token(logits_BV, keys, n_response_B, drawing: Drawing):
+    """(token, behaviour_logp, sampled_logp), each [B]: log softmax(logits / T), and log softmax(logits / T_t) after
+    top-k, then top-p, from which the token is drawn.
 
-    `keys`: one random key per row. `top_k` 0 and `top_p` 1 keep everything. All three settings may be traced.
+    `keys`: one random key per row; `n_response_B`: tokens drawn before. `top_k` 0 and `top_p` 1 keep everything.
     """
+    temperature, top_p, top_k = drawing.temperature, drawing.top_p, drawing.top_k
     behaviour_BV = jax.nn.log_softmax(logits_BV / temperature, axis=-1)
+    anneals = (drawing.high != temperature) | (drawing.low != temperature)
+    annealed_BV = jax.lax.cond(
+        anneals,
+        lambda: jax.nn.log_softmax(logits_BV / annealed_temperature(n_response_B, drawing)[:, None], axis=-1),
+        lambda: behaviour_BV,
+    )
     cuts = (top_p < 1) | (top_k > 0)
-    sampled_BV = jax.lax.cond(cuts, lambda x: _truncate(x, top_p, top_k), lambda x: x, behaviour_BV)
+    sampled_BV = jax.lax.cond(cuts, lambda x: _truncate(x, top_p, top_k), lambda x: x, annealed_BV)
     token_B = _inverse_cdf(sampled_BV, jax.vmap(jax.random.uniform)(keys))
 
     def at_token(logp_BV):
         return jnp.take_along_axis(logp_BV, token_B[:, None], axis=-1)[:, 0]
 
     return token_B, at_token(behaviour_BV), at_token(sampled_BV)
+
+
+def annealed_temperature(n_response_B, drawing: Drawing):
+    """T_t = T for t < after, else max(high - expm1(t / decay), low) (EAD, arXiv 2510.05251); float32 loses the first
+    decay steps of 1 + high - exp(t / decay), its other form."""
+    t_B = n_response_B.astype(jnp.float32)
+    cooling_B = jnp.maximum(drawing.high - jnp.expm1(t_B / drawing.decay), drawing.low)
+    return jnp.where(t_B < drawing.after, drawing.temperature, cooling_B)
 
 
 def _inverse_cdf(logp_BV, uniform_B):

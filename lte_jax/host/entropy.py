@@ -4,6 +4,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from lte_jax.config import LossConfig
 from lte_jax.records import Group
 
@@ -31,7 +33,17 @@ def adaptive(kept: float, entropy: float, config: LossConfig) -> Coefficient:
 SCHEDULES: dict[str, Callable[[float, float, LossConfig], Coefficient]] = {"fixed": fixed, "adaptive": adaptive}
 
 
-def sampled_entropy(groups: Sequence[Group]) -> float:
-    """Of the policy that a step sampled with, nats per token, without bias: -logp of what the first rounds drew."""
-    drawn = [logp for group in groups for rollout in group.initial for logp in rollout.behaviour_logp]
-    return -math.fsum(drawn) / len(drawn)
+def sampled_entropy(groups: Sequence[Group], annealed: bool = False) -> float:
+    """Of the policy that a step sampled with, nats per token, without bias: -logp of what the first rounds drew.
+
+    `annealed`: tokens were drawn at temperatures of their own, so each is weighed by the policy's probability over the
+    one that it was drawn with (a weighted mean). What was too unlikely to be drawn at all stays missing.
+    """
+    rollouts = [rollout for group in groups for rollout in group.initial]
+    if not annealed:
+        drawn = [logp for rollout in rollouts for logp in rollout.behaviour_logp]
+        return -math.fsum(drawn) / len(drawn)
+    behaviour = np.concatenate([np.asarray(rollout.behaviour_logp, np.float64) for rollout in rollouts])
+    sampled = np.concatenate([np.asarray(rollout.sampled_logp, np.float64) for rollout in rollouts])
+    weights = np.exp(behaviour - sampled)
+    return -math.fsum(weights * behaviour) / math.fsum(weights)

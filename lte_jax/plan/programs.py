@@ -12,7 +12,7 @@ from lte_jax.boundary import round_up
 from lte_jax.config import Config, MeshConfig
 from lte_jax.device import mesh as meshes
 from lte_jax.device import sampler, update
-from lte_jax.device.arrays import Starts
+from lte_jax.device.arrays import Drawing, Starts
 from lte_jax.device.weights import Architecture
 from lte_jax.plan.targets import Target
 from lte_jax.plan.topology import devices
@@ -130,7 +130,8 @@ class Programs:
     def _decode(self):
         i32, f32 = self._own_array(()), self._own_array((), np.float32)
         state = self.arrays["rows"]._replace(cache=self.arrays["cache"])
-        chunk = (self.arrays["copy"], state, self._own_array((2,)), i32, i32, f32, f32, i32)
+        drawing = Drawing(*[f32] * 6, i32)
+        chunk = (self.arrays["copy"], state, self._own_array((2,)), i32, i32, drawing)
         return sampler.decode_chunk.trace(*chunk, self.config.engine.chunk, self.spec)
 
     def _accumulate(self):

@@ -23,7 +23,7 @@ from jax.sharding import AxisType, Mesh
 from lte_jax.config import LossConfig, ModelConfig, OptimConfig
 from lte_jax.device import mesh as meshes
 from lte_jax.device import sampler, update
-from lte_jax.device.arrays import Starts, Tally
+from lte_jax.device.arrays import Drawing, Starts, Tally
 from lte_jax.device.weights import Architecture, Experts
 
 # Layers of Qwen3-0.6B: two, since compiling takes its time; four to decode, so that the cache is what is large.
@@ -98,7 +98,7 @@ def programs(mesh: Mesh):
     yield "resize_layer", lambda: sampler._resize_layer.trace(layers[0], array((SLOTS // 2,), np.int32), COLUMNS, mesh)
     i32, f32 = array((), np.int32), array((), np.float32)
     decoder, copy, state = sampling(DECODED)
-    chunk = (copy, state, array((2,), np.int32), i32, i32, f32, f32, i32)
+    chunk = (copy, state, array((2,), np.int32), i32, i32, Drawing(*[f32] * 6, i32))
     yield "decode_chunk", lambda: sampler.decode_chunk.trace(*chunk, 32, decoder)
     sparse, copy, state = sampling(EXPERTS)
     sparse_chunk = (copy, state, *chunk[2:])

@@ -70,6 +70,15 @@ def test_the_hinted_denominator_may_be_one():
     np.testing.assert_array_equal(ours_BT[0], objective(LossConfig())[0])  # on-policy ratios keep theirs
 
 
+def test_the_hinted_denominator_may_be_what_was_drawn_from():
+    sampled_BT = np.where([[False], [True]], np.log(np.float32([1.0, 0.8, 0.1, 1.0])), SAMPLED_BT)
+    drawn = MICRO._replace(sampled_logp_BT=sampled_BT)
+    ours_BT = objective(LossConfig(hinted_denominator="sampled"), micro=drawn)
+    np.testing.assert_allclose(ours_BT[1], [0, 0.5 / 0.6 * 2, 3 / 3.1 * 2, 0], rtol=1e-6)  # r' = .4/.8, .3/.1
+    np.testing.assert_array_equal(ours_BT[0], objective(LossConfig())[0])
+    np.testing.assert_array_equal(objective(LossConfig(), micro=drawn)[1], objective(LossConfig())[1])
+
+
 def test_hinted_weight_scales_hinted_rows_alone():
     whole, half, none = (
         jax.value_and_grad(lambda x, c=LossConfig(hinted_weight=w): objective(c, x).sum())(LOGP_BT)[1]
@@ -112,7 +121,7 @@ def every_option():
     for ratio, name in itertools.product(objectives.RATIOS, objectives.ON_POLICY_OBJECTIVES):
         if (ratio, name) != ("sequence", "cispo"):
             yield dict(ratio=ratio, on_policy_objective=name)
-    for name, denominator in itertools.product(objectives.HINTED_OBJECTIVES, ["recorded", "one"]):
+    for name, denominator in itertools.product(objectives.HINTED_OBJECTIVES, ["recorded", "sampled", "one"]):
         if (name, denominator) != ("clipped", "one"):
             yield dict(hinted_objective=name, hinted_denominator=denominator, gamma=0.3, hinted_weight=0.6)
     for name in objectives.CORRECTIONS:

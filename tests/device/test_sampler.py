@@ -1,5 +1,6 @@
 """What the sampler draws and records: the scorer's log-probs, whatever the layout, from keys that never meet."""
 
+from dataclasses import replace
 from functools import partial
 
 import jax
@@ -11,9 +12,11 @@ import tiny
 from lte_jax.boundary import length_bucket
 from lte_jax.config import EngineConfig, ModelConfig
 from lte_jax.device import qwen3, sampler
+from lte_jax.device.arrays import Drawing
 from lte_jax.device.attention import causal_attention
-from lte_jax.records import Problem, Prompt, Request, Sampling, Status, Verdict
+from lte_jax.records import Annealing, Problem, Prompt, Request, Sampling, Status, Verdict
 from lte_jax.rollout import TRAIN, Engine, Judge, Round
+from lte_jax.slots import drawing
 
 MODEL = ModelConfig(compute_dtype="float32", attention="xla")
 STOP_IDS = (3, 9, 17, 24, 31, 44)  # of 50: about one token in eight ends a response
@@ -56,13 +59,13 @@ def full_forward(params, tokens_BT, temperature):
     return jax.nn.log_softmax(qwen3.logits(hidden_BTD, model.head_VD) / temperature)
 
 
-def scores(requests, responses) -> list[np.ndarray]:
+def scores(requests, responses, temperature=TEMPERATURE) -> list[np.ndarray]:
     """For each response the log-probs [R, V] of one forward pass over prompt and response."""
     tokens_BT = np.zeros((len(requests), MAX_PROMPT + BUDGET), np.int32)
     for row, (request, response) in enumerate(zip(requests, responses, strict=True)):
         whole = [*request.prompt.ids, *response.tokens]
         tokens_BT[row, : len(whole)] = whole
-    logp_BTV = np.array(full_forward(tiny.params(), tokens_BT, TEMPERATURE))
+    logp_BTV = np.array(full_forward(tiny.params(), tokens_BT, temperature))
     firsts = [len(request.prompt.ids) - 1 for request in requests]
     return [
         logp_BTV[row, first : first + len(response.tokens)]
@@ -112,7 +115,11 @@ def test_truncated_log_probs_equal_a_sort_and_behaviour_stays_untruncated():
         assert np.all(response.sampled_logp > response.behaviour_logp)
 
 
-choose = jax.jit(sampler.choose_token)
+@jax.jit
+def choose(logits_BV, keys, temperature, top_p, top_k):
+    """Without annealing, from the first token."""
+    settings = Drawing(temperature, temperature, temperature, jnp.inf, 0.0, top_p, top_k)
+    return sampler.choose_token(logits_BV, keys, jnp.zeros(len(logits_BV), jnp.int32), settings)
 
 
 def keys(n, seed=0):
@@ -134,6 +141,58 @@ def test_every_kept_token_can_be_drawn():
     logits_V = np.log(np.array([0.1, 0.2, 0.3, 0.25, 0.15], np.float32))
     token_B, _, _ = choose(np.tile(logits_V, (512, 1)), keys(512), 1.0, 0.7, np.int32(0))
     assert set(np.array(token_B).tolist()) == {1, 2, 3}  # .3 + .25 is not yet .7
+
+
+# The values of EAD's schedule: T = 1, high 1.2, low .1, after 10 tokens; counted from the response's start.
+@pytest.mark.parametrize(
+    ("decay", "place", "temperature"),
+    [(500, 9, 1), (500, 10, 1.1798), (500, 91, 1.0004), (500, 370, 0.1041), (500, 371, 0.1), (10500, 3071, 0.8603)],
+)
+def test_the_temperature_falls_as_the_paper_says(decay, place, temperature):
+    settings = drawing(Sampling(1.0, 1.0, 0, 4000, Annealing(1.2, 0.1, decay, 10)))
+    found = sampler.annealed_temperature(jnp.array([place]), settings)
+    np.testing.assert_allclose(found, temperature, atol=5e-5)
+
+
+def test_what_is_drawn_hot_is_recorded_at_both_temperatures():
+    """Logits (0, 1) at T = 1 and at T_10 = 1.2: p = (.2689, .7311) and (.3029, .6971), so weights .8878 and 1.0488."""
+    settings = drawing(Sampling(1.0, 1.0, 0, 9, Annealing(1.2, 1.2, 9, 10)))
+    logits_BV, place_B = np.tile(np.float32([0, 1]), (64, 1)), jnp.full(64, 10, jnp.int32)
+    token_B, behaviour_B, sampled_B = map(np.array, sampler.choose_token(logits_BV, keys(64), place_B, settings))
+    assert set(token_B.tolist()) == {0, 1}
+    np.testing.assert_allclose(np.exp(behaviour_B), np.array([0.2689, 0.7311])[token_B], atol=5e-5)
+    np.testing.assert_allclose(np.exp(behaviour_B - sampled_B), np.array([0.8878, 1.0488])[token_B], atol=5e-5)
+
+
+ANNEALED = Sampling(TEMPERATURE, 1.0, 0, BUDGET, Annealing(2.0, 0.3, 9.0, 3))
+
+
+def test_an_annealed_token_is_recorded_with_what_it_was_drawn_from():
+    """`sampled_logp` of a plain forward over T_t, `behaviour_logp` over T; the place counts over chunks and slots."""
+    responses = draw(engine(slots=3), sampling=ANNEALED)
+    hot, cold = (scores(REQUESTS, responses, temperature) for temperature in (2.0, TEMPERATURE))
+    assert max(len(response.tokens) for response in responses) == BUDGET
+    for response, at_2_RV, at_t_RV in zip(responses, hot, cold, strict=True):
+        place_R = np.arange(len(response.tokens))
+        temperature_R = np.where(place_R < 3, TEMPERATURE, np.maximum(2.0 - np.expm1(place_R / 9.0), 0.3))
+        drawn_RV = at_2_RV * 2.0 / temperature_R[:, None]
+        drawn_RV -= np.log(np.exp(drawn_RV).sum(-1, keepdims=True))
+        np.testing.assert_allclose(response.behaviour_logp, at(at_t_RV, response.tokens), atol=1e-5)
+        np.testing.assert_allclose(response.sampled_logp, at(drawn_RV, response.tokens), atol=2e-5)
+    for chunk in (1, 24):
+        assert same(draw(engine(chunk=chunk), REQUESTS[:4], ANNEALED), responses[:4])
+
+
+def test_a_schedule_that_stays_at_the_temperature_draws_bit_for_bit_as_none_does(plain):
+    made = engine()
+    n_before = traces(sampler.decode_chunk)
+    steady = Annealing(TEMPERATURE, TEMPERATURE, 7.0, 2)  # however fast it decays
+    for ours, theirs in zip(draw(made, sampling=replace(SAMPLING, annealing=steady)), plain, strict=True):
+        np.testing.assert_array_equal(ours.tokens, theirs.tokens)
+        np.testing.assert_array_equal(ours.behaviour_logp, theirs.behaviour_logp)
+        np.testing.assert_array_equal(ours.sampled_logp, theirs.sampled_logp)
+    draw(made, sampling=ANNEALED)
+    assert traces(sampler.decode_chunk) == n_before  # one program serves all
 
 
 def test_top_k_of_1_is_greedy():

@@ -1,7 +1,10 @@
 """The entropy coefficient from step to step, by hand."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
-from handmade import group, wrong
+from handmade import group, right, wrong
 
 from lte_jax.config import LossConfig
 from lte_jax.host.entropy import SCHEDULES, sampled_entropy
@@ -30,3 +33,15 @@ def test_adaptive_moves_towards_the_target_and_is_applied_only_below_it(kept, en
 def test_entropy_is_measured_per_token_on_what_was_drawn_first():
     rows = group(wrong(tokens=(1, 2), logp=(-0.5, -1.5)), wrong(tokens=(1,), logp=(-4.0,)))
     assert sampled_entropy([rows]) == pytest.approx(2.0)
+
+
+def test_entropy_of_what_was_drawn_at_other_temperatures_is_weighed_back():
+    """Logits (0, 1): p = (.2689, .7311) at T = 1, H = .5823; drawn at T = 1.2 with (.3029, .6971)."""
+    p, drawn = np.array([0.26894142, 0.73105858]), np.array([0.30294072, 0.69705928])
+    n = np.rint(drawn * 10_000).astype(int)  # as often as each token would come
+    behaviour, sampled = (tuple(np.repeat(np.log(values), n).tolist()) for values in (p, drawn))
+    heated = replace(wrong(tokens=(1,) * n.sum()), behaviour_logp=behaviour, sampled_logp=sampled)
+    assert sampled_entropy([group(heated)], annealed=True) == pytest.approx(0.58220, abs=1e-4)
+    assert sampled_entropy([group(heated)]) == pytest.approx(0.61617, abs=1e-4)  # the bias that the weights take away
+    plain = group(wrong(tokens=(1, 2, 3), logp=(-0.1, -0.7, -1.3)), right(tokens=(1,), logp=(-0.2,)))
+    assert sampled_entropy([plain], annealed=True) == sampled_entropy([plain])
