@@ -20,6 +20,7 @@ _FILLER = re.compile(rf"(?i)(?:{'|'.join(_FILLERS)}|(?:=|:|\\boxed)(?!\{{)),?\s{
 _NOT_BUT = re.compile(r"(?i)not\s[^.\n]{1,60}?,?\s(?:but|rather)\s(?:rather\s)?")
 _OPENERS = ("$", "\\(", "\\[")
 _MONEY = re.compile(r"\$\s?[0-9][0-9,]*(?:\.[0-9]+)?(?![0-9^_*/+=\\{}<>-])(?=\s+[A-Za-z]{2}|[.,;!]?(?:\s|\Z))")
+_MINUS = re.compile(r"(?i)\A(?:negative|minus)\s(?=[0-9$])")
 _DIGIT = re.compile(r"[0-9]")
 _FOREIGN = re.compile(FOREIGN)
 _MATH_START = re.compile(r"[-+±$€£(\[{\\0-9.|]")
@@ -31,6 +32,7 @@ _AFTER_UNIT = re.compile(
     r"|they|it)\b"
 )
 _LETTER_FIRST = re.compile(r"\(?([A-J])\)?,\s(?=[a-z]{1,12}\s[a-z])")
+_NAME_FIRST = re.compile(r"([A-Z][a-z]{1,20}(?: [A-Z][a-z]{1,20}){0,2}),\s(?:the|an?)\s[a-z][^0-9$]{0,200}\Z")
 _LONE_LETTER = re.compile(r"(?<![\w$\\])\(?([A-HJ])\)?(?![\w'’])")
 _ANOTHER_COUNT = re.compile(r"(?:[,;]|\band\b)\s{0,3}[-$]?[0-9]")
 _IS_THE_ANSWER = re.compile(
@@ -77,11 +79,13 @@ def _sentence_claim(sentence: str, depth: int) -> str | None:
     answer = sentence.strip(' *_.,;:!"“”')
     if answer.count("$") == 1 and not _MONEY.match(answer):
         answer = answer.replace("$", "").strip()
-    answer = ENDING.sub("", answer)
+    answer = _MINUS.sub("-", ENDING.sub("", answer))
     if not answer:
         return None
     if (letter := _LETTER_FIRST.match(answer)) and not _LONE_LETTER.search(answer, letter.end()):
         return letter[1]  # B, a safe choice
+    if name := _NAME_FIRST.match(answer):
+        return name[1]  # Paris, the capital of France
     if not unknown_words(answer):
         return answer
     if first := _NUMBER_FIRST.fullmatch(answer):

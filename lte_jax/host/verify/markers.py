@@ -64,6 +64,12 @@ DISOWNED = re.compile(
     r"|no longer|is it true|expected|why)\b|не думаю|如果|假设|若|もし|\bnicht\b|\bn['’]est pas\b|\bno creo\b"
 )
 
+TAKEN_BACK = re.compile(  # said after an answer
+    r"(?i)\b(?:wait|actually|correction|scratch that|on second thought|sorry|oops|hmm|(?:a|my|made a) mistake"
+    r"|(?:that|this|it)(?: is|['’]s) (?:wrong|incorrect|not right|not correct)|(?:that|this|it) (?:can['’]t|cannot) be)\b"
+    r"|等等|不对|不對|错了|錯了"
+)
+
 
 def last_markers(text: str, n: int) -> list[re.Match]:
     """The last n markers of a text, the last one first. A stem is looked for first: much faster than the pattern.

@@ -7,13 +7,11 @@ from lte_jax.host.verify.phrases import FOREIGN, SCALE, UNSAFE_AFTER, UNSAFE_BEF
 from lte_jax.host.verify.tokens import FUNCTIONS, GREEK, WORDS
 
 _WINDOW = 64  # characters before a number that may change it
-_WHY = (
-    "because since which where so as but and\\sthe and\\snot hence thus therefore if when although though with".split()
-)
+_WHY = "because since which where so as and\\sthe and\\snot hence thus therefore although though".split()
 _WHO = "he she we they it you the there this that his her its so".split()
 _END = re.compile(
     rf"\.(?=\s|\Z)|\n|。|[!?](?=\s|\Z)|(?i:[,;]?\s\(?(?:{'|'.join(_WHY)})\b"
-    r"|(?:[,;]|(?<=[0-9$)}A-J]))\s(?:not|rather than|instead of)\b"
+    r"|[,;]\sbut\b|(?:[,;]|(?<=[0-9$)}A-J]))\s(?:not|rather than|instead of)\b"
     rf"|(?<=[0-9$)}}])[,;]\s(?:and|then|while)\s(?:{'|'.join(_WHO)})\b)|(?<=\S)\.?\*\*|</|[,;]\s?(?={FOREIGN})"
 )
 _FORMULA = re.compile(
@@ -24,6 +22,8 @@ _OR = re.compile(r"or|或|или|ou|oder")
 NUMBER = re.compile(
     r"(?<![A-Za-z0-9_.])-?[$€£]?(?:[0-9][0-9,]*(?:\.[0-9]+)?|\.[0-9]+)(?:[eE][+-]?[0-9]+|/[0-9]+)?\\?%?"
 )
+_COMPARED_WITH = re.compile(r"(?:[<>≤≥≠]=?|!=|\\(?:leq?|geq?|lt|gt|neq?))\s{0,2}\Z")
+_ASIDE = re.compile(r"\s\((?:since|because|as|where|for|with|which|not|i\.e\.|so)\s[^()\n]{1,200}\)")
 _REST_OF_EXPRESSION = re.compile(r"[)\]}^*/!%°π√²³A-Za-z0-9\\{(]*")
 _JOINTS = ("+", "-", "*", "/", "^", "or")
 _COMMAND = re.compile(r"\\[A-Za-z]+\s?(?:\{[A-Za-z ]*\})?|\\.|[A-Za-z]'?_\{?[A-Za-z0-9]+\}?")
@@ -50,6 +50,11 @@ def is_sentence(text: str) -> bool:
     plain = _CONDITION.split(_GROUP.sub(" ", text), maxsplit=1)[0]
     words = [word for word in _PROSE_WORD.findall(plain) if word not in _KNOWN_WORDS and not word.isupper()]
     return len(words) >= 6 or (len(words) >= 2 and _STATES.search(plain) is not None)
+
+
+def without_asides(text: str) -> str:
+    """Without reasons in brackets, `(since x > 0)`."""
+    return _ASIDE.sub("", text)
 
 
 def sentence_end(text: str) -> int | None:
@@ -83,7 +88,7 @@ def formulas(text: str, first_only: bool) -> tuple[list[str], int, int, bool] | 
 def is_changed(text: str, begin: int, end: int) -> bool:
     """Does a word beside text[begin:end] change its value: "less than 8", "8 squared", "not 8", "8?"."""
     line = text[max(0, begin - _WINDOW) : begin].rpartition("\n")[2]
-    return bool(UNSAFE_BEFORE.search(line) or UNSAFE_AFTER.match(text, end))
+    return bool(UNSAFE_BEFORE.search(line) or _COMPARED_WITH.search(line) or UNSAFE_AFTER.match(text, end))
 
 
 def last_number(text: str) -> re.Match | None:
