@@ -129,7 +129,7 @@ def own_tables() -> dict[str, list[Case]]:
 
 
 def golds(folder: Path) -> dict[str, list[Case]]:
-    """The reference answers of all files, each in a box against itself and against the next one that is another text."""
+    """The reference answers of all files, each in a box against itself and against the next other text."""
     answers = [
         row["answer"]
         for path in sorted(folder.glob("*.jsonl"))

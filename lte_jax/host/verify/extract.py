@@ -126,15 +126,15 @@ def _last(text: str) -> Found | None:
     """The last formula, number or choice, whichever stands last; None where a word changes it, `less than 8`."""
     tail = without_asides(text[-_TAIL_CHARS:])
     formula, number, letter = formulas(tail, first_only=False), last_number(tail), last_choice(tail)
-    ends = [formula[2] if formula else 0, number.end() if number else 0, letter[1] if letter else 0]
+    ends = [formula.end if formula else 0, number.end() if number else 0, letter[1] if letter else 0]
     if not any(ends):
         return None
     if ends[2] == max(ends):
         return Found(letter[0], "last_choice")
     if ends[0] >= ends[1]:
-        run, begin, end, alternatives = formula
-        changed = is_changed(tail, begin, end)
-        return None if changed else Found(run[-1], "last_formula", tuple(run), joined=alternatives)
+        if is_changed(tail, formula.begin, formula.end):
+            return None
+        return Found(formula.contents[-1], "last_formula", formula.contents, joined=formula.alternatives)
     return None if is_changed(tail, *number.span()) else Found(number_there(tail, number), "last_number")
 
 

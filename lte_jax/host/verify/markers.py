@@ -1,4 +1,4 @@
-r"""What announces a final answer, in the languages that responses come in: "the answer is", `Réponse :`, `答案是`, `####`.
+r"""What announces a final answer, in the languages of responses: "the answer is", `Réponse :`, `答案是`, `####`.
 
 Tables of words, compiled once. All quantifiers are bounded, so that no input can make a pattern slow.
 """
@@ -66,7 +66,8 @@ DISOWNED = re.compile(
 
 TAKEN_BACK = re.compile(  # said after an answer
     r"(?i)\b(?:wait|actually|correction|scratch that|on second thought|sorry|oops|hmm|(?:a|my|made a) mistake"
-    r"|(?:that|this|it)(?: is|['’]s) (?:wrong|incorrect|not right|not correct)|(?:that|this|it) (?:can['’]t|cannot) be)\b"
+    r"|(?:that|this|it)(?: is|['’]s) (?:wrong|incorrect|not right|not correct)"
+    r"|(?:that|this|it) (?:can['’]t|cannot) be)\b"
     r"|等等|不对|不對|错了|錯了"
 )
 

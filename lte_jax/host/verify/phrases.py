@@ -64,8 +64,8 @@ _LINK = r"(?:\s{1,2}(?:the|a|an|about|exactly|equal to|be|being|just|only|number
 UNSAFE_BEFORE = re.compile(rf"(?i)(?:(?<![^\W_])(?:{_ENGLISH}|{_OTHER})|n['’]t|{_PARTS}){_LINK}[\s$€£(*]{{0,4}}\Z")
 _ORDINALS = "thousandth hundredth tenth third quarter fourth fifth sixth seventh eighth ninth".split()
 _VERDICTS = (
-    "not a\\sguess n['’]t too wrong incorrect false impossible excluded eliminated ruled\\sout rejected out never above below "
-    "extraneous invalid"
+    "not a\\sguess n['’]t too wrong incorrect false impossible excluded eliminated ruled\\sout rejected out never "
+    "above below extraneous invalid"
 ).split()
 UNSAFE_AFTER = re.compile(
     r"(?i)[\s$)*]{0,4}(?:(?:squared|cubed|minus|plus|choose|factorial|modulo|mod|divided by|multiplied by|or|nor|to the"

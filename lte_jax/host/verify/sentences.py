@@ -1,6 +1,7 @@
 """The parts of a sentence that may be its answer: formulas, numbers with their expression, and where it ends."""
 
 import re
+from typing import NamedTuple
 
 from lte_jax.host.verify.markers import in_ascii, last_markers
 from lte_jax.host.verify.phrases import FOREIGN, SCALE, UNSAFE_AFTER, UNSAFE_BEFORE
@@ -38,6 +39,19 @@ _CONDITION = re.compile(r"(?i)\b(?:where|for|with|if|when|such that|except)\b")
 _PROSE_WORD = re.compile(rf"[A-Za-z][A-Za-z'-]+|{FOREIGN}{{2,}}")
 
 
+class Run(NamedTuple):
+    """Formulas joined by commas or words: their contents, where they begin and end, and whether "or" joins them."""
+
+    contents: tuple[str, ...]
+    begin: int
+    end: int
+    alternatives: bool
+
+    @property
+    def text(self) -> str:
+        return (" or " if self.alternatives else ", ").join(self.contents)
+
+
 def unknown_words(text: str) -> list[str]:
     """Words and letters of other scripts that are neither mathematics nor a short unit."""
     return [word for word in _LETTERS.findall(_COMMAND.sub(" ", text)) if word not in _KNOWN_WORDS]
@@ -63,9 +77,8 @@ def sentence_end(text: str) -> int | None:
     return end.start() if end else None
 
 
-def formulas(text: str, first_only: bool) -> tuple[list[str], int, int, bool] | None:
-    """The first run of formulas joined by commas (`first_only`) or the last such run: its contents, where it begins
-    and ends, and whether "or" joins it."""
+def formulas(text: str, first_only: bool) -> Run | None:
+    """The first run of formulas joined by commas (`first_only`) or the last such run."""
     run: list[str] = []
     begin = end = 0
     alternatives = False
@@ -82,7 +95,7 @@ def formulas(text: str, first_only: bool) -> tuple[list[str], int, int, bool] | 
         else:
             run, begin, alternatives = [content], match.start(), False
         end = match.end()
-    return (run, begin, end, alternatives) if run else None
+    return Run(tuple(run), begin, end, alternatives) if run else None
 
 
 def is_changed(text: str, begin: int, end: int) -> bool:
