@@ -17,7 +17,7 @@ import numpy as np
 
 from lte_jax.config import EngineConfig, LossConfig, MeshConfig, ModelConfig, OptimConfig
 from lte_jax.device import qwen3, weights
-from lte_jax.device.arrays import Microbatch
+from lte_jax.device.arrays import OFF_POLICY, ON_POLICY, Microbatch
 from lte_jax.device.mesh import make_mesh
 from lte_jax.device.update import UpdateSpec, initial_state, update
 from lte_jax.device.weights import Architecture
@@ -53,17 +53,17 @@ def updating(arch: Architecture, repeats: int) -> dict:
     state = initial_state(spec, qwen3.initial_params(arch, jax.random.key(0)))
     rng = np.random.default_rng(0)
     logp_BT = np.full((n_rows, n_columns), -np.log(arch.vocab_size), np.float32)
+    kind_B1 = np.where(np.arange(n_rows) % 4 == 0, OFF_POLICY, ON_POLICY)[:, None]
     micro = Microbatch(
         tokens_BT=rng.integers(0, arch.vocab_size, (n_rows, n_columns)).astype(np.int32),
-        loss_mask_BT=np.broadcast_to(np.arange(n_columns) >= 64, (n_rows, n_columns)),
+        kind_BT=np.where(np.arange(n_columns) >= 64, kind_B1, 0).astype(np.int8),
         behaviour_logp_BT=logp_BT,
         sampled_logp_BT=logp_BT,
         old_logp_BT=logp_BT,
         reference_logp_BT=np.zeros_like(logp_BT),
-        advantage_B=rng.standard_normal(n_rows).astype(np.float32),
+        advantage_BT=np.broadcast_to(rng.standard_normal((n_rows, 1)), (n_rows, n_columns)).astype(np.float32),
         entropy_scale_B=np.zeros(n_rows, np.float32),
-        off_policy_B=np.arange(n_rows) % 4 == 0,
-        token_weight_B=np.full(n_rows, 1 / (n_rows * 128), np.float32),
+        weight_BT=np.full((n_rows, n_columns), 1 / (n_rows * 128), np.float32),
     )
 
     def run() -> int:

@@ -52,24 +52,24 @@ class Ours:
         import numpy as np
 
         from lte_jax.boundary import place
-        from lte_jax.device.arrays import Microbatch
+        from lte_jax.device.arrays import ON_POLICY, Microbatch
         from lte_jax.device.update import update
 
         n_rows, n_columns = self.options.rows, self.options.columns
         rng = np.random.default_rng(0)
         logp_BT = np.full((n_rows, n_columns), -np.log(self.arch.vocab_size), np.float32)
         n_trained = n_rows * (n_columns - n_columns // 3)
+        kind_T = np.where(np.arange(n_columns) >= n_columns // 3, ON_POLICY, 0)
         micro = Microbatch(
             tokens_BT=rng.integers(0, self.arch.vocab_size, (n_rows, n_columns)).astype(np.int32),
-            loss_mask_BT=np.broadcast_to(np.arange(n_columns) >= n_columns // 3, (n_rows, n_columns)),
+            kind_BT=np.broadcast_to(kind_T, (n_rows, n_columns)).astype(np.int8),
             behaviour_logp_BT=logp_BT,
             sampled_logp_BT=logp_BT,
             old_logp_BT=logp_BT,
             reference_logp_BT=np.zeros_like(logp_BT),
-            advantage_B=rng.standard_normal(n_rows).astype(np.float32),
+            advantage_BT=np.broadcast_to(rng.standard_normal((n_rows, 1)), (n_rows, n_columns)).astype(np.float32),
             entropy_scale_B=np.zeros(n_rows, np.float32),
-            off_policy_B=np.zeros(n_rows, bool),
-            token_weight_B=np.full(n_rows, 1 / n_trained, np.float32),
+            weight_BT=np.full((n_rows, n_columns), 1 / n_trained, np.float32),
         )
         placed = place(micro, self.mesh)
 

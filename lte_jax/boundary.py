@@ -1,40 +1,63 @@
 """The door between host and device: records to arrays and back. All padding, masks and placement are decided here."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
-from lte_jax.device.arrays import Microbatch, Tally
+from lte_jax.device.arrays import Microbatch
 from lte_jax.device.mesh import batch_sharding, n_batch_shards
-from lte_jax.device.normalisers import NORMALISERS
-from lte_jax.records import Group, Rollout
+from lte_jax.device.normalisers import NORMALISERS, supervised_mean
+from lte_jax.metric import Metric
+from lte_jax.records import Context, Group, Kind, Lesson, Response, Rollout, Span
+
+
+T = TypeVar("T")
+TRAINED = (Kind.ON_POLICY, Kind.OFF_POLICY, Kind.SUPERVISED)
 
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """One trained response on its plain prompt."""
+    """One response on the context that it is trained on. `spans` cover it; an advantage holds from its token on."""
 
     prompt_ids: tuple[int, ...]
-    rollout: Rollout
-    advantage: float
-    entropy_scale: float  # of the group, where token entropy makes the advantage
-    token_weight: float
+    response: Response
+    spans: tuple[Span, ...]
+    advantages: tuple[tuple[int, float], ...]
+    entropy_scale: float = 0.0  # of the group, where token entropy makes the advantage
 
     @property
     def length(self) -> int:
-        return len(self.prompt_ids) + len(self.rollout.tokens)
+        return len(self.prompt_ids) + len(self.response)
+
+    @property
+    def is_supervised(self) -> bool:
+        return any(span.kind is Kind.SUPERVISED for span in self.spans)
+
+    def count(self, kind: Kind) -> int:
+        """Its tokens of this kind."""
+        return sum(span.n for span in self.spans if span.kind is kind)
+
+    def kind_R(self) -> np.ndarray:
+        """int8: the kind of each response token."""
+        return np.repeat([span.kind for span in self.spans], [span.n for span in self.spans]).astype(np.int8)
+
+    def advantage_R(self) -> np.ndarray:
+        """float32: the advantage of each response token."""
+        starts, values = zip(*self.advantages, strict=True)
+        return np.repeat(np.float32(values), np.diff([*starts, len(self.response)]))
 
 
 @dataclass(frozen=True)
 class Packed:
-    """The micro-batches of one update. Z counts every decided response, trained or not."""
+    """The micro-batches of one update. Z counts the trained tokens of every decided response, computed or not."""
 
     microbatches: list[Microbatch]
-    n_tokens: int  # Z
+    n_tokens: int  # Z: on-policy and off-policy tokens
     n_trained: int  # rows that are
 
 
@@ -56,22 +79,52 @@ def pack(groups: Sequence[Group], config, mesh: Mesh) -> Packed:
     Rows without advantage are left out of the computation but not of Z, which changes no gradient; with an entropy
     bonus or a KL they stay in. Members whose advantage is None leave both. `config`: the whole Config.
     """
-    members = [(g, r, a) for g in groups for r, a in zip(g.members, g.advantages, strict=True) if a is not None]
-    n_tokens_B = np.array([len(r.tokens) for _, r, _ in members], np.int32)
-    off_policy_B = np.array([r.off_policy for _, r, _ in members], bool)
-    weight_B = NORMALISERS[config.loss.normaliser](n_tokens_B, off_policy_B, config.sample.response_budget)
-    rows = [
-        Row(group.prompt.ids, rollout, advantage, group.entropy_scale, float(weight))
-        for (group, rollout, advantage), weight in zip(members, weight_B, strict=True)
-        if advantage != 0 or group.entropy_scale or keeps_all_rows(config)
-    ]
-    rows.sort(key=lambda row: row.length, reverse=True)
+    rows = [row for group in groups for row in _rows(group)]
+    n_on_B, n_off_B, n_supervised_B = (np.array([row.count(kind) for row in rows], np.int32) for kind in TRAINED)
+    budget = config.sample.response_budget
+    on_B, off_B = NORMALISERS[config.loss.normaliser](n_on_B, n_off_B, budget)
+    weights = zip(on_B, off_B, supervised_mean(n_supervised_B), strict=True)
+    weighed = [(row, each) for row, each in zip(rows, weights, strict=True) if _is_computed(row, config)]
+    weighed.sort(key=lambda pair: pair[0].length, reverse=True)
     shards, microbatches, start = n_batch_shards(mesh), [], 0
-    for n_rows, n_columns in split([row.length for row in rows], config, shards):
-        taken, start = rows[start : start + n_rows], start + n_rows
+    for n_rows, n_columns in split([row.length for row, _ in weighed], config, shards):
+        taken, start = weighed[start : start + n_rows], start + n_rows
         micro = _microbatch(dealt(taken, shards, n_rows // shards), n_columns)
         microbatches.append(place(micro, mesh))
-    return Packed(microbatches, int(n_tokens_B.sum()), len(rows))
+    return Packed(microbatches, int(n_on_B.sum() + n_off_B.sum()), len(weighed))
+
+
+def _rows(group: Group) -> Iterator[Row]:
+    """The group's members that have an advantage, then its lessons."""
+    for rollout, advantage in zip(group.members, group.advantages, strict=True):
+        if advantage is not None:
+            prompt = group.prompt if rollout.trained_on is Context.GROUP else rollout.prompt
+            segments = advantage if isinstance(advantage, tuple) else ((0, advantage),)
+            yield Row(prompt.ids, rollout.response, _checked(rollout), segments, group.entropy_scale)
+    yield from map(_lesson_row, group.lessons)
+
+
+def _checked(rollout: Rollout) -> tuple[Span, ...]:
+    if (n := sum(span.n for span in rollout.spans)) != len(rollout.response):
+        raise ValueError(
+            f"the spans of round {rollout.round}, rollout {rollout.index} cover {n} tokens, its response has "
+            f"{len(rollout.response)}"
+        )
+    return rollout.spans
+
+
+def _lesson_row(lesson: Lesson) -> Row:
+    """Its log-probs are never read: a supervised token has no ratio."""
+    unread = np.zeros(len(lesson.tokens), np.float32)
+    response = Response(lesson.tokens, unread, unread, truncated=False)
+    spans = Span(lesson.train_from, Kind.UNTRAINED), Span(len(lesson.tokens) - lesson.train_from, Kind.SUPERVISED)
+    return Row(lesson.prompt.ids, response, spans, ((0, lesson.weight),))
+
+
+def _is_computed(row: Row, config) -> bool:
+    """Whether any of its tokens may have a gradient, or is asked for."""
+    has_advantage = any(value != 0 for _, value in row.advantages)
+    return has_advantage or bool(row.entropy_scale) or row.is_supervised or keeps_all_rows(config)
 
 
 def split(lengths: Sequence[int], config, shards: int) -> list[tuple[int, int]]:
@@ -111,7 +164,7 @@ def keeps_all_rows(config) -> bool:
     return has_bonus or config.loss.kl != "none" or config.advantage.zero_variance == "keep"
 
 
-def dealt(rows: Sequence[Row], shards: int, n_rows: int) -> list[Row | None]:
+def dealt(rows: Sequence[T], shards: int, n_rows: int) -> list[T | None]:
     """`n_rows` rows for each shard, None where it has no more, dealt in turns: of rows sorted by length, no shard has
     two more than another, nor more tokens by more than the longest row has."""
     hands = [list(rows[shard::shards]) for shard in range(shards)]
@@ -138,33 +191,33 @@ def length_bucket(n: int, most: int, multiple: int) -> int:
     return next(share for share in length_buckets(most, multiple) if n <= share)
 
 
-def _microbatch(rows: Sequence[Row | None], n_columns: int) -> Microbatch:
+def _microbatch(rows: Sequence[tuple[Row, tuple[float, float, float]] | None], n_columns: int) -> Microbatch:
+    """Each row with what a token of each trained kind weighs."""
     shape = len(rows), n_columns
-    loss_mask_BT, behaviour_logp_BT = np.zeros(shape, bool), np.zeros(shape, np.float32)
-    sampled_logp_BT = np.zeros(shape, np.float32)
-    tokens_BT = pad_rows([row.prompt_ids if row else () for row in rows], *shape)
-    for index, row in enumerate(rows):
-        if row:
-            response = slice(len(row.prompt_ids), row.length)
-            tokens_BT[index, response] = row.rollout.tokens
-            loss_mask_BT[index, response] = True
-            behaviour_logp_BT[index, response] = row.rollout.behaviour_logp
-            sampled_logp_BT[index, response] = row.rollout.sampled_logp
-
-    def per_row(value, dtype):
-        return np.array([value(row) if row else 0 for row in rows], dtype)
-
+    tokens_BT = pad_rows([row[0].prompt_ids if row else () for row in rows], *shape)
+    kind_BT, entropy_scale_B = np.zeros(shape, np.int8), np.zeros(len(rows), np.float32)
+    behaviour_logp_BT, sampled_logp_BT, advantage_BT, weight_BT = (np.zeros(shape, np.float32) for _ in range(4))
+    for index, (row, weights) in [(index, row) for index, row in enumerate(rows) if row]:
+        response = index, slice(len(row.prompt_ids), row.length)
+        kind_R = row.kind_R()
+        trained_R = kind_R != Kind.UNTRAINED
+        tokens_BT[response] = row.response.tokens
+        kind_BT[response] = kind_R
+        behaviour_logp_BT[response] = np.where(trained_R, row.response.behaviour_logp, 0)
+        sampled_logp_BT[response] = np.where(trained_R, row.response.sampled_logp, 0)
+        advantage_BT[response] = np.where(trained_R, row.advantage_R(), 0)
+        weight_BT[response] = np.float32((0, *weights))[kind_R]
+        entropy_scale_B[index] = row.entropy_scale
     return Microbatch(
         tokens_BT=tokens_BT,
-        loss_mask_BT=loss_mask_BT,
+        kind_BT=kind_BT,
         behaviour_logp_BT=behaviour_logp_BT,
         sampled_logp_BT=sampled_logp_BT,
         old_logp_BT=behaviour_logp_BT,
         reference_logp_BT=np.zeros(shape, np.float32),
-        advantage_B=per_row(lambda row: row.advantage, np.float32),
-        entropy_scale_B=per_row(lambda row: row.entropy_scale, np.float32),
-        off_policy_B=per_row(lambda row: row.rollout.off_policy, bool),
-        token_weight_B=per_row(lambda row: row.token_weight, np.float32),
+        advantage_BT=advantage_BT,
+        weight_BT=weight_BT,
+        entropy_scale_B=entropy_scale_B,
     )
 
 
@@ -178,32 +231,7 @@ def fetch_rows(micro: Microbatch) -> dict[str, np.ndarray]:
     return multihost_utils.process_allgather(micro, tiled=True)._asdict()
 
 
-def tally_metrics(tally: Tally) -> dict[str, float]:
-    """Means, maxima and shares of one update, by metric name. A mean over no token is left out, never 0/0."""
-    t = {name: float(value) for name, value in zip(Tally._fields, fetch(tally), strict=True)}
-    n_all, push = t["n_on"] + t["n_off"], t["push_on"] + t["push_off"]
-    means = {
-        "ratio/on_policy_mean": (t["ratio_on"], t["n_on"]),
-        "ratio/hinted_mean": (t["ratio_off"], t["n_off"]),
-        "ratio/hinted_shaped_mean": (t["shaped_off"], t["n_off"]),
-        "ratio/outside_frac": (t["outside"], t["n_on"]),
-        "ratio/clipped_frac": (t["clipped"], t["n_on"]),
-        "ratio/dual_clipped_frac": (t["dual_clipped"], t["n_on"]),
-        "policy/entropy": (t["entropy"], n_all),
-        "update/hinted_push_frac": (t["push_off"], push),
-        "policy/kl": (t["kl"], t["n_kl"]),
-        "correction/weight_mean": (t["correction"], t["n_corrected"]),
-        "correction/rejected_frac": (t["rejected"], t["n_corrected"]),
-        "mismatch/mean_abs": (t["mismatch"], t["n_on"]),
-        "mismatch/token_error": (t["token_error"], t["n_on"]),
-    }
-    maxima = {
-        "ratio/on_policy_max": (t["ratio_on_max"], t["n_on"]),
-        "ratio/hinted_max": (t["ratio_off_max"], t["n_off"]),
-        "ratio/hinted_shaped_max": (t["shaped_off_max"], t["n_off"]),
-        "correction/weight_max": (t["correction_max"], t["n_corrected"]),
-        "mismatch/max_abs": (t["mismatch_max"], t["n_on"]),
-    }
-    metrics = {name: total / count for name, (total, count) in means.items() if count}
-    metrics |= {name: largest for name, (largest, count) in maxima.items() if count}
-    return {**metrics, "update/objective": t["objective"], "update/trained_tokens": n_all}
+def tally_metrics(tally: dict, metrics: Mapping[str, Metric]) -> dict[str, float]:
+    """One number for each metric of one update. A mean or a largest of no token is left out, never 0/0."""
+    found = {name: (float(value), float(count)) for name, (value, count) in fetch(tally).items()}
+    return {name: value / n if metrics[name].how == "mean" else value for name, (value, n) in found.items() if n}

@@ -4,9 +4,11 @@ Each setting says what another value does to a run that is continued (`Kind`).
 """
 
 import difflib
+import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -44,6 +46,38 @@ def in_home(path: str) -> str:
 
 
 PathText = Annotated[str, AfterValidator(in_home)]
+
+
+class Arguments(dict):
+    """Settings of a plug-in, by name; the plug-in's own model says which there are (plugins.arguments). Hashable, since
+    what shapes a program is."""
+
+    def __hash__(self) -> int:
+        return hash(json.dumps(self, sort_keys=True, default=str))
+
+
+OF_YOUR_OWN = "module:Name of your own"
+PluginArguments = Annotated[dict[str, Any], AfterValidator(Arguments)]
+
+
+def known_names(known: Iterable[str], got: str) -> str:
+    """What could have been meant: the nearest name, and all."""
+    known = list(known)
+    near = difflib.get_close_matches(got, known, 1)
+    said = f"did you mean {near[0]}? " if near else ""
+    names = f"one of {', '.join(known)}, or {OF_YOUR_OWN}" if known else OF_YOUR_OWN
+    return f"{said}wanted {names}"
+
+
+def _check_name(known: tuple[str, ...], name: str) -> str:
+    if name not in known and ":" not in name:
+        raise ValueError(known_names(known, name))
+    return name
+
+
+def named(*known: str) -> Any:
+    """A choice of the package, or `module:Name` of the user's own, which is looked up when it is used."""
+    return Annotated[str, AfterValidator(partial(_check_name, known))]
 
 
 class ModelConfig(Section):
@@ -238,12 +272,13 @@ class EngineConfig(Section):
 
 
 class ExploreConfig(Section):
-    strategy: Literal["grpo", "extra", "lte", "luffy"] = setting(
+    strategy: named("grpo", "extra", "lte", "luffy") = setting(
         "lte",
         "none-pass groups get nothing; G more rollouts of the plain prompt; of a hinted one. luffy: every group gets "
         "its problem's `trace`",
         METHOD,
     )
+    args: PluginArguments = setting(Arguments(), "settings of a strategy of your own", METHOD)
     rounds: int = setting(1, "most further rounds per group; one more runs only while nothing is correct", METHOD, ge=1)
     hints: Literal["real", "random"] = setting(
         "real", "random: as many values as the real list has, from the whole domain (a control)", METHOD
@@ -266,6 +301,10 @@ class AdvantageConfig(Section):
         "group has right and wrong members (DAPO); given an advantage by token entropy (RL-ZVP)",
         METHOD,
     )
+    credits: tuple[named(), ...] = setting(
+        (), "what else changes rewards or advantages, in this order: module:Name of your own", METHOD
+    )
+    args: PluginArguments = setting(Arguments(), "settings of credits: {name: {setting: value}}", METHOD)
     entropy_scale: float = setting(0.1, "alpha of the advantage by token entropy (0.1 to 0.2 in RL-ZVP)", METHOD, gt=0)
 
 
@@ -273,7 +312,7 @@ class LossConfig(Section):
     ratio: Literal["token", "sequence"] = setting(
         "token", "on-policy ratio: of each token, or one per row, exp(mean of log r) (GSPO)", METHOD
     )
-    on_policy_objective: Literal["clip", "dual_clip", "cispo"] = setting(
+    on_policy_objective: named("clip", "dual_clip", "cispo") = setting(
         "clip", "PPO's clip; with a floor of c A where A < 0; or the clipped ratio as a constant weight (CISPO)", METHOD
     )
     clip_eps_low: float = setting(
@@ -296,12 +335,14 @@ class LossConfig(Section):
     )
     correction_max: float = setting(2.0, "largest weight of truncate (verl 2, TRL 3)", METHOD, ge=1)
     correction_range: tuple[float, float] = setting((0.5, 5.0), "weights that reject leaves (IcePop)", METHOD)
-    hinted_objective: Literal["shaped", "ratio", "clipped", "uncorrected"] = setting(
+    on_policy_args: PluginArguments = setting(Arguments(), "settings of an on-policy objective of your own", METHOD)
+    hinted_objective: named("shaped", "ratio", "clipped", "uncorrected") = setting(
         "shaped",
         "hinted tokens: f(r) A with f(r) = r/(r + gamma); r A; clipped like on-policy ones; A log r, which corrects "
         "nothing (a control)",
         METHOD,
     )
+    hinted_args: PluginArguments = setting(Arguments(), "settings of a hinted objective of your own", METHOD)
     gamma: float = setting(0.1, "gamma of f(r) = r/(r + gamma)", METHOD, gt=0)
     hinted_denominator: Literal["recorded", "sampled", "one"] = setting(
         "recorded",
@@ -311,6 +352,13 @@ class LossConfig(Section):
     )
     hinted_weight: float = setting(
         1.0, "factor on the hinted part; 0: its failures keep their negative push", METHOD, ge=0
+    )
+    supervised_objective: named("nll", "shaped") = setting(
+        "nll", "supervised tokens, which only some strategies make: a log pi; a pi/(pi + gamma)", METHOD
+    )
+    supervised_args: PluginArguments = setting(Arguments(), "settings of a supervised objective of your own", METHOD)
+    supervised_weight: float = setting(
+        1.0, "factor on the supervised part, which has a normaliser of its own", METHOD, ge=0
     )
     normaliser: Literal["token_mean", "token_mean_by_part", "sequence_mean", "constant"] = setting(
         "token_mean",
@@ -681,5 +729,6 @@ def _refuse_unknown(values: dict, section: type[Section], where: str, prefix: st
 def _spelled(error: dict) -> str:
     """One line for a pydantic error; our own checks across fields name their fields themselves."""
     if error["type"] == "value_error":
-        return error["msg"].removeprefix("Value error, ")
+        said = error["msg"].removeprefix("Value error, ")
+        return f"{'.'.join(map(str, error['loc']))} = {error['input']}: {said}" if said.endswith(OF_YOUR_OWN) else said
     return f"{'.'.join(map(str, error['loc']))}: {error['msg']}, got {error['input']!r}"

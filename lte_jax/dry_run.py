@@ -7,6 +7,7 @@ from lte_jax.checkpoint import model_files
 from lte_jax.config import Config, ConfigError, fields
 from lte_jax.device.weights import table
 from lte_jax.hf_config import read_config
+from lte_jax.host.explore import Strategy, make_strategy
 from lte_jax.host.prompts import PromptBuilder
 from lte_jax.host.readings import spelled_in, token_lines
 from lte_jax.host.tokenizer import Tokenizer, open_tokenizer
@@ -14,7 +15,7 @@ from lte_jax.host.verify import Verifier
 from lte_jax.hub import model_path
 from lte_jax.records import Problem
 from lte_jax.report.runs import evaluated_steps
-from lte_jax.session import chat_template, check_strategy, open_problems
+from lte_jax.session import chat_template, open_problems
 
 Say = Callable[[str], None]
 
@@ -36,24 +37,21 @@ def dry_run(config: Config, verifier: Verifier, say: Say) -> None:
     problems = open_problems(config.data.train, verifier, say)
     lengths = [len(prompts.plain(problem).ids) for problem in problems]
     say(f"prompts: {min(lengths)} to {max(lengths)} tokens, mean {sum(lengths) / len(lengths):.1f}")
-    check_strategy(config, prompts, problems, say)
+    strategy = make_strategy(config, prompts, verifier.same_answer)
+    strategy.check(problems, say)
     _say_evaluations(config, verifier, say)
-    _say_steps(config, len(problems), max(lengths), say)
-    _say_texts(config, prompts, tokenizer, problems, say)
+    _say_steps(config, len(problems), max(lengths), strategy.most_further(), say)
+    _say_texts(strategy, prompts, tokenizer, problems, say)
     say("dry run: nothing was sampled, trained or written")
 
 
 def _say_texts(
-    config: Config, prompts: PromptBuilder, tokenizer: Tokenizer, problems: Sequence[Problem], say: Say
+    strategy: Strategy, prompts: PromptBuilder, tokenizer: Tokenizer, problems: Sequence[Problem], say: Say
 ) -> None:
     """The first prompt, and the tokens of whatever holds special ones: text alone does not show which they are."""
     first = prompts.plain(problems[0])
     say(f"first prompt:\n{first.text}")
-    shown = {"first prompt": first.ids}
-    if config.explore.strategy == "lte":
-        shown["first problem's hint without answers"] = prompts.concise(problems[0]).ids
-    if config.explore.strategy == "luffy":
-        shown["first trace"] = prompts.response(next(problem.trace for problem in problems if problem.trace))
+    shown = {"first prompt": first.ids, **strategy.shown_prompts(problems)}
     for name, ids in shown.items():
         if lines := list(token_lines(ids, tokenizer)):
             say("\n  ".join([f"{name}, {len(ids)} tokens:", *lines]))
@@ -82,10 +80,10 @@ def _say_evaluations(config: Config, verifier: Verifier, say: Say) -> None:
     say(f"evaluations: {len(evaluated_steps(config))} of {n_responses:,} responses each")
 
 
-def _say_steps(config: Config, n_problems: int, longest: int, say: Say) -> None:
-    sample, explore = config.sample, config.explore
+def _say_steps(config: Config, n_problems: int, longest: int, most_further: int, say: Say) -> None:
+    sample = config.sample
     n_rows = config.problems_per_step * sample.group_size
-    n_extra = n_rows * explore.rounds if explore.strategy in ("extra", "lte") else 0
+    n_extra = config.problems_per_step * most_further
     budget = sample.response_budget
     say(
         f"steps: {config.steps}, each {config.problems_per_step} problems x {sample.group_size} responses = "
@@ -93,6 +91,6 @@ def _say_steps(config: Config, n_problems: int, longest: int, say: Say) -> None:
         f"{config.problems_per_step // config.optim.problems_per_update} updates"
     )
     if n_extra:
-        say(f"further rollouts for none-pass groups: at most {n_extra:,} a step ({n_extra * budget:,} tokens)")
+        say(f"further rollouts: at most {n_extra:,} a step ({n_extra * budget:,} tokens)")
     epochs = config.steps * config.problems_per_step / n_problems
     say(f"the problems are seen {epochs:.2f} times; the longest row is {longest + budget:,} tokens")

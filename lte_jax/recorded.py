@@ -1,4 +1,4 @@
-"""What a stopped run has on disk beyond its checkpoint: verdicts and hint lists that the repeated steps take over."""
+"""What a stopped run has on disk beyond its checkpoint: verdicts and decisions that the repeated steps take over."""
 
 from itertools import groupby
 from pathlib import Path
@@ -8,19 +8,23 @@ from lte_jax.report.files import read_rollouts
 
 
 def read_recorded(run: Path, step: int) -> tuple[dict[tuple[str, str, bool], Verdict], dict]:
-    """(verdicts by problem id, response and truncated; lists of hints) that were written after the checkpoint: a
-    repeated step must not depend on the clock again, and a comparison may have timed out then or now. A step without
-    any verdict is graded anew: what failed on all of it, a custom reward, may have been mended."""
-    verdicts, lists = {}, {}
+    """(verdicts by problem id, response and truncated; decisions by step and group) that were written after the
+    checkpoint: a repeated step must not depend on the clock again, and a comparison may have timed out then or now. A
+    step without any verdict is graded anew: what failed on all of it, a custom reward, may have been mended."""
+    verdicts, decided = {}, {}
     for _, groups in groupby(read_rollouts(run, from_step=step), key=lambda group: group["step"]):
         of_step = {}
         for group in groups:
             of_step |= _verdicts(group)
-            for n_before, attempt in enumerate(group["attempts"]):
-                lists[group["step"], group["group"], n_before] = tuple(attempt["listed"])
+            decided[group["step"], group["group"]] = group.get("decisions") or _listed(group)
         if any(verdict.decided for verdict in of_step.values()):
             verdicts |= of_step
-    return verdicts, lists
+    return verdicts, decided
+
+
+def _listed(group: dict) -> dict:
+    """Of runs that wrote no decisions: the only ones were what each hint listed."""
+    return {f"{n}/answers": attempt["listed"] for n, attempt in enumerate(group["attempts"])}
 
 
 def _verdicts(group: dict) -> dict[tuple[str, str, bool], Verdict]:

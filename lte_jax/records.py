@@ -4,9 +4,10 @@ The subtle fact of the method stands in the types: the plain prompt belongs to t
 the rollout, under the prompt that it was sampled from (`Rollout.prompt`).
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from enum import StrEnum
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum, StrEnum
+from typing import Any
 
 
 class PassLevel(StrEnum):
@@ -37,6 +38,22 @@ class Origin(StrEnum):
 
 class NoVerdictError(RuntimeError):
     """Nothing was graded where something should have been. The message says why a verdict is missing."""
+
+
+class Kind(IntEnum):
+    """As what a token of a response is trained. One that is not leaves the loss mask and every normaliser."""
+
+    UNTRAINED = 0
+    ON_POLICY = 1  # drawn by this policy under the context that it is trained on
+    OFF_POLICY = 2  # drawn under another context, or by another policy
+    SUPERVISED = 3  # its likelihood is raised, whoever wrote it
+
+
+class Context(StrEnum):
+    """On which prompt a response is trained."""
+
+    GROUP = "group"  # the group's plain prompt
+    OWN = "own"  # the prompt that it was drawn from
 
 
 class Status(StrEnum):
@@ -122,6 +139,14 @@ class Request:
     key: tuple[int, int, int, int, int, int]
 
 
+@dataclass(frozen=True)
+class Span:
+    """Neighbouring tokens of a response that are trained as the same kind."""
+
+    n: int  # tokens
+    kind: Kind
+
+
 @dataclass(frozen=True, eq=False)
 class Response:
     """What was drawn for a request: one entry per response token, the stop token included."""
@@ -131,25 +156,33 @@ class Response:
     sampled_logp: Sequence[float]  # of what it was drawn from: at the place's own temperature, after top-p and top-k
     truncated: bool  # used the whole response budget without a stop token
 
+    def __len__(self) -> int:
+        return len(self.tokens)
+
 
 @dataclass(frozen=True, eq=False)
 class Rollout:
-    """One response. `tokens`, `behaviour_logp` and `sampled_logp` have one entry per response token, stop included."""
+    """One response of a group."""
 
     prompt: Prompt  # sampled from this one; for a hinted rollout not the group's plain prompt
     origin: Origin
     round: int
     index: int  # 0 … within its round
-    tokens: Sequence[int]  # these four as in Response
-    behaviour_logp: Sequence[float]
-    sampled_logp: Sequence[float]
-    truncated: bool
+    response: Response
     text: str
     verdict: Verdict | None = None  # None: not yet graded
+    trained_on: Context = Context.GROUP
+    kinds: tuple[Span, ...] = ()  # from the first token on; empty: all tokens are what the origin says
 
     @property
     def off_policy(self) -> bool:
-        return self.origin in (Origin.HINTED, Origin.TRACE)
+        """Whether it was drawn under another context than it is trained on, or by another policy."""
+        return self.origin is Origin.TRACE or (self.origin is Origin.HINTED and self.trained_on is Context.GROUP)
+
+    @property
+    def spans(self) -> tuple[Span, ...]:
+        """What its tokens are trained as; together as long as the response."""
+        return self.kinds or (Span(len(self.response), Kind.OFF_POLICY if self.off_policy else Kind.ON_POLICY),)
 
     @property
     def decided(self) -> bool:
@@ -180,6 +213,20 @@ class Attempt:
     rollouts: tuple[Rollout, ...]
 
 
+# One number for all tokens of a response, or (first token, value) of each segment from which another value holds.
+Advantage = float | tuple[tuple[int, float], ...]
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """A response that is no member of its group but trained by its likelihood, whoever wrote it."""
+
+    prompt: Prompt  # what it is trained on
+    tokens: tuple[int, ...]
+    weight: float = 1.0
+    train_from: int = 0  # tokens before this one are only read
+
+
 @dataclass(frozen=True, eq=False)
 class Group:
     """The rollouts of one problem in one step."""
@@ -191,5 +238,7 @@ class Group:
     initial: tuple[Rollout, ...]  # the first G
     members: tuple[Rollout, ...]  # the G that are trained, after mixing
     attempts: tuple[Attempt, ...] = ()
-    advantages: tuple[float | None, ...] = ()  # one per member; None: no verdict, or filtered, so not in the update
+    advantages: tuple[Advantage | None, ...] = ()  # one per member; None: no verdict, or filtered: not in the update
     entropy_scale: float = 0.0  # where rewards are equal and token entropy makes the advantage: +-its scale (RL-ZVP)
+    lessons: tuple[Lesson, ...] = ()
+    decisions: Mapping[str, Any] = field(default_factory=dict)  # what a clock could have changed; plain JSON

@@ -16,7 +16,7 @@ from etils import epath
 from lte_jax.boundary import fetch, fetch_rows
 from lte_jax.checkpoint import MODEL
 from lte_jax.config import Config, ConfigError
-from lte_jax.device.arrays import Microbatch
+from lte_jax.device.arrays import OFF_POLICY, ON_POLICY, Microbatch
 from lte_jax.device.mesh import abstract_params, batch_sharding, make_mesh
 from lte_jax.device.update import UpdateSpec, accumulate, policy_logp, zero_sums
 from lte_jax.hf_config import read_config
@@ -64,7 +64,18 @@ def replay(spelled: str | Path, config: Config) -> list[Finding]:
     with ocp.StandardCheckpointer() as reader:
         params = reader.restore(folder / PARAMS, abstract_params(arch, mesh))
     n = len({name.split("/")[0] for name in arrays.files if "/" in name})
-    return [_look(params, {f: arrays[f"{i}/{f}"] for f in Microbatch._fields}, arrays, spec) for i in range(n)]
+    return [_look(params, _fields(arrays, i), arrays, spec) for i in range(n)]
+
+
+def _fields(arrays, i: int) -> dict[str, np.ndarray]:
+    """One micro-batch by field. Before kinds were per token, a row had one kind, one advantage and one weight."""
+    found = {name.partition("/")[2]: arrays[name] for name in arrays.files if name.startswith(f"{i}/")}
+    if "loss_mask_BT" in found:
+        mask_BT, off_B = found.pop("loss_mask_BT"), found.pop("off_policy_B")
+        found["kind_BT"] = np.where(mask_BT, np.where(off_B[:, None], OFF_POLICY, ON_POLICY), 0).astype(np.int8)
+        for before, now in (("advantage_B", "advantage_BT"), ("token_weight_B", "weight_BT")):
+            found[now] = np.where(mask_BT, found.pop(before)[:, None], 0)
+    return {name: found[name] for name in Microbatch._fields}
 
 
 def run_of(folder: epath.Path) -> epath.Path:
@@ -83,7 +94,7 @@ def _look(params: dict, rows: dict[str, np.ndarray], batch, spec: UpdateSpec) ->
         shape=rows["tokens_BT"].shape,
         gradient_norm=float(np.sqrt(sum(jax.tree.leaves(fetch(squares))))),
         inputs={name: found for name, value in rows.items() if (found := _bad_rows(value))},
-        logp=_bad_rows(np.where(rows["loss_mask_BT"], fetch(logp_BT), 0.0)),
+        logp=_bad_rows(np.where(rows["kind_BT"], fetch(logp_BT), 0.0)),
         gradients=[jax.tree_util.keystr(path, simple=True, separator="/") for path, is_bad in bad if is_bad],
     )
 

@@ -54,16 +54,13 @@ class Judge:
             origin=origin,
             round=round_,
             index=index,
-            tokens=response.tokens,
-            behaviour_logp=response.behaviour_logp,
-            sampled_logp=response.sampled_logp,
-            truncated=response.truncated,
+            response=response,
             text=self.decode(response.tokens.tolist()),
         )
 
     def grade(self, problems: Sequence[Problem], rollouts: Sequence[Rollout]) -> list[Rollout]:
         """The rollouts with their verdicts, each for its own problem."""
-        items = [(problem, r.text, r.truncated) for problem, r in zip(problems, rollouts, strict=True)]
+        items = [(problem, r.text, r.response.truncated) for problem, r in zip(problems, rollouts, strict=True)]
         return [replace(r, verdict=verdict) for r, verdict in zip(rollouts, self.verify(items), strict=True)]
 
 
@@ -199,7 +196,10 @@ class _Collection:
                 self._read_verdicts()
         finally:
             self._grader.shutdown(wait=False, cancel_futures=True)
-        return [self._groups[index] for index in problems]
+        return [self._finished(self._groups[index]) for index in problems]
+
+    def _finished(self, group: Group) -> Group:
+        return replace(group, decisions=self._strategy.tools.decisions.taken(group))
 
     def _ask(self, ask: _Ask) -> None:
         self._n_open += 1

@@ -96,34 +96,3 @@ def open_problems(path: str | Path, verifier: Verifier, say: Callable[[str], Non
 def with_prompts(session: Session, problems: Sequence[Problem]) -> list[tuple[Problem, Prompt]]:
     """Each problem with its plain prompt; one that passes its budget is refused here, before anything is sampled."""
     return [(problem, session.prompts.plain(problem)) for problem in problems]
-
-
-def check_strategy(
-    config: Config, prompts: PromptBuilder, problems: Sequence[Problem], say: Callable[[str], None]
-) -> None:
-    """Refuses, before anything is sampled, problems that the strategy cannot work on: for `lte` one whose shortest hint
-    passes prompt.hinted_budget, for `luffy` traces longer than a response may be, and a file without any."""
-    if config.explore.strategy == "lte":
-        for problem in problems:
-            prompts.concise(problem)
-    if config.explore.strategy == "luffy":
-        _check_traces(prompts, problems, config.sample.response_budget, say)
-
-
-def _check_traces(prompts: PromptBuilder, problems: Sequence[Problem], budget: int, say: Callable[[str], None]) -> None:
-    lengths = {problem.id: _trace_length(prompts, problem) for problem in problems if problem.trace}
-    if not lengths:
-        raise ProblemError("explore.strategy = luffy: wanted problems with a `trace`, a worked solution; none has one")
-    if too_long := [f"{name}: {n}" for name, n in lengths.items() if n > budget]:
-        raise ProblemError(
-            f"{len(too_long)} traces have more tokens than sample.response_budget = {budget} (leave them out of their "
-            f"rows, or raise it): {'; '.join(too_long[:5])}"
-        )
-    say(f"traces: of {len(lengths)} of {len(problems)} problems, at most {max(lengths.values())} tokens")
-
-
-def _trace_length(prompts: PromptBuilder, problem: Problem) -> int:
-    try:
-        return len(prompts.response(problem.trace))
-    except ValueError as error:
-        raise ProblemError(f"the trace of problem {problem.id}: {error}") from None

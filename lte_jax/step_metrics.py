@@ -3,6 +3,8 @@
 import statistics
 from collections.abc import Mapping, Sequence
 
+from lte_jax.metric import Metric
+
 
 def phase_metrics(
     seconds: Mapping[str, float], counts: Mapping[str, int], total_s: float, trained_tokens: float
@@ -26,10 +28,10 @@ def phase_metrics(
     }
 
 
-def combine(rows: Sequence[dict[str, float]]) -> dict[str, float]:
-    """One row for a step's updates: maxima, the sum of trained tokens, means of the rest, over those with the key."""
+def combine(rows: Sequence[dict[str, float]], metrics: Mapping[str, Metric]) -> dict[str, float]:
+    """One row for a step's updates: largest values, sums of counts, means of the rest, over those with the key."""
     keys = dict.fromkeys(key for row in rows for key in row)
     values = {key: [row[key] for row in rows if key in row] for key in keys}
-    how = {key: max if key.endswith(("_max", "max_abs")) else statistics.fmean for key in keys}
-    how["update/trained_tokens"] = sum
+    joins = {"max": max, "count": sum}
+    how = {key: joins.get(metrics[key].how if key in metrics else "mean", statistics.fmean) for key in keys}
     return {key: how[key](values[key]) for key in keys}

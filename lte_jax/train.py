@@ -13,6 +13,7 @@ from lte_jax.boundary import Packed, fetch, pack, tally_metrics
 from lte_jax.compile_ahead import compile_programs, sampling_programs, update_programs
 from lte_jax.config import Config, ConfigError
 from lte_jax.device.arrays import TrainState
+from lte_jax.device.tally import metrics_of
 from lte_jax.device.update import (
     UpdateSpec,
     abstract_state,
@@ -24,6 +25,8 @@ from lte_jax.device.update import (
 )
 from lte_jax.evaluate import Benchmark, evaluate, made_with, open_benchmarks
 from lte_jax.host.advantage import with_advantages
+from lte_jax.host.credit import make_credits, observed
+from lte_jax.host.decisions import Decisions
 from lte_jax.host.diagnose import nothing_graded
 from lte_jax.host.drawing import drawing_warnings
 from lte_jax.host.entropy import SCHEDULES, sampled_entropy
@@ -45,7 +48,7 @@ from lte_jax.report.runs import evaluated_steps
 from lte_jax.report.sinks import Sinks
 from lte_jax.rollout import Round
 from lte_jax.run_folder import RunFolder
-from lte_jax.session import Session, check_strategy, open_problems, open_session, with_prompts
+from lte_jax.session import Session, open_problems, open_session, with_prompts
 from lte_jax.starting import pinned
 from lte_jax.step_metrics import combine, phase_metrics
 
@@ -70,7 +73,8 @@ def train(config: Config, run: str | Path, verifier: Verifier, live: Live, chang
     refuse_overlap(run, config.model.path)
     session = open_session(pinned(config, run), verifier, live.say)
     problems = with_prompts(session, open_problems(config.data.train, verifier, live.say))
-    check_strategy(config, session.prompts, [problem for problem, _ in problems], live.say)
+    strategy = make_strategy(config, session.prompts, verifier.same_answer)
+    strategy.check([problem for problem, _ in problems], live.say)
     benchmarks = open_benchmarks(session, live.say) if config.eval.every else []
     if config.eval.keep_best:
         check_measure(config.eval.keep_best, benchmarks, run)
@@ -107,8 +111,10 @@ class _Trainer:
         self.evaluated_with = made_with(session, benchmarks)
         n_updates = config.steps * config.problems_per_step // config.optim.problems_per_update
         self.spec = UpdateSpec(session.model.arch, config.model, config.loss, config.optim, n_updates, session.mesh)
+        self.metrics, self.credits = metrics_of(config.loss), make_credits(config)
         self.state, self.step, host = self._start()
         self.memory, self.n_skipped = host["memory"], host["n_skipped"]
+        self.credit_memory = host.get("credit_memory", {})  # runs of before there were credits have none
         self.cursor, self.entropy_coef = host["cursor"], host["entropy_coef"]
         self.completed = self._host()
         self.n_ungraded = 0
@@ -128,12 +134,14 @@ class _Trainer:
         step = host["step"]
         if step > self.config.steps:
             raise ConfigError(f"{self.folder.path} is at step {step} already, beyond steps = {self.config.steps}")
-        verdicts, lists = read_recorded(self.folder.path, step)
+        verdicts, decided = read_recorded(self.folder.path, step)
         self.judge = replace(self.session.judge, verify=replaying(verdicts, self.session.judge.verify))
-        self.strategy = make_strategy(self.config, self.session.prompts, self.session.verifier.same_answer, lists)
+        tools = self.session.prompts, self.session.verifier.same_answer, Decisions(decided)
+        self.strategy = make_strategy(self.config, *tools)
         wait_for_all("everyone has read what was recorded")
         self.files.cut(step)
         self.files.start_interval(step)
+        self.files.declare(self.metrics.values())
         return state, step, host
 
     def _say_resharded(self, host: dict) -> None:
@@ -194,6 +202,7 @@ class _Trainer:
         groups, trained = self._collect()
         engine.unload()
         self.memory = self.strategy.observe(self.memory, groups)
+        self.credit_memory = observed(self.credits, self.credit_memory, groups)
         if config.log.rollouts:
             self.files.write_rollouts(step, groups)  # before the update: a step that stops the run can be looked at
         self.live.phase(step, "update")
@@ -225,7 +234,12 @@ class _Trainer:
 
     def _host(self) -> dict:
         """What a checkpoint holds beside the arrays."""
-        host = {"memory": self.memory, "n_skipped": self.n_skipped, "cursor": self.cursor}
+        host = {
+            "memory": self.memory,
+            "credit_memory": self.credit_memory,
+            "n_skipped": self.n_skipped,
+            "cursor": self.cursor,
+        }
         return {**host, "entropy_coef": self.entropy_coef, "mesh": dict(self.session.mesh.shape)}
 
     def _collect(self) -> tuple[list[Group], list[Group]]:
@@ -245,7 +259,7 @@ class _Trainer:
         own = {number: taken[number] for number in own_share(list(taken))}
         groups = self.session.engine.collect(own, round_, self.strategy, self.memory)
         self.preemption.meet()
-        return [with_advantages(group, config) for group in all_groups(groups)]
+        return [with_advantages(group, config, self.credits, self.credit_memory) for group in all_groups(groups)]
 
     def _update(self, groups: Sequence[Group], entropy: float) -> dict[str, float]:
         """Deals whole groups to updates. Advantages, behaviour, old and reference log-probs stay fixed within the step.
@@ -265,16 +279,16 @@ class _Trainer:
                 self.n_skipped += 1
                 continue
             rate = float(learning_rate(config.optim, self.spec.n_updates)(int(fetch(self.state.n_updates))))
-            entropy_weight = np.float32(coefficient.applied / packed.n_tokens)
+            entropy_weight = np.float32(coefficient.applied / max(1, packed.n_tokens))
             # once the first update has moved the state, the step is finished: the state before it is gone
             microbatches = packed.microbatches if found else self.preemption.before_each(packed.microbatches)
             self.state, tally, norm = update(self.state, microbatches, temperature, entropy_weight, self.spec)
-            row = {**tally_metrics(tally), "update/grad_norm": float(norm), "update/learning_rate": rate}
+            row = {**tally_metrics(tally, self.metrics), "update/grad_norm": float(norm), "update/learning_rate": rate}
             found.append({key: value for key, value in row.items() if math.isfinite(value)})
             self._stop_if_not_finite(packed, temperature, entropy_weight)
         first = {key: value for key, value in (found[0] if found else {}).items() if key.startswith("mismatch/")}
         return {
-            **combine(found),
+            **combine(found, self.metrics),
             **first,  # later updates have moved on purpose
             "update/n_updates": len(found),
             "update/trained_rows": sum(packed.n_trained for packed in updates),

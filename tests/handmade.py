@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from lte_jax.records import Group, Origin, Problem, Prompt, Rollout, Status, Verdict
+from lte_jax.records import Advantage, Group, Origin, Problem, Prompt, Response, Rollout, Status, Verdict
 
 PROMPT = Prompt("plain", (5, 6, 7))
 HINTED = Prompt("hinted", (8, 9, 8, 9, 8))
@@ -39,16 +39,13 @@ def rollout(
         origin=origin,
         round=round,
         index=index,
-        tokens=tuple(tokens),
-        behaviour_logp=tuple(logp),
-        sampled_logp=tuple(logp),
-        truncated=truncated,
+        response=Response(tuple(tokens), tuple(logp), tuple(logp), truncated),
         text=text,
         verdict=None if status is None else verdict(status, extracted),
     )
 
 
-def group(*rollouts: Rollout, step: int = 0, index: int = 0, advantages: Sequence[float | None] = ()) -> Group:
+def group(*rollouts: Rollout, step: int = 0, index: int = 0, advantages: Sequence[Advantage | None] = ()) -> Group:
     """A group whose members are its first round, numbered in order."""
     numbered = tuple(replace(r, index=place) for place, r in enumerate(rollouts))
     problem = Problem(f"p{index}", "six times seven", "42")

@@ -9,8 +9,9 @@ from handmade import HINTED, PROMPT, group, right, rollout, wrong
 
 from lte_jax.boundary import pack, pad_rows, round_up, size_bucket, size_buckets, split, tally_metrics
 from lte_jax.config import build
-from lte_jax.device.arrays import Tally
-from lte_jax.records import Origin, Status
+from lte_jax.device.arrays import OFF_POLICY, ON_POLICY, SUPERVISED
+from lte_jax.device.tally import METRICS
+from lte_jax.records import Context, Kind, Lesson, Origin, Span, Status
 
 
 def config(**sections):
@@ -25,8 +26,25 @@ def packed(*groups, mesh=None, **sections):
 
 
 def of_rows(batch, name) -> np.ndarray:
-    """An array of all rows that are trained, micro-batch after micro-batch."""
-    return np.concatenate([np.asarray(getattr(m, name))[np.any(m.loss_mask_BT, axis=1)] for m in batch.microbatches])
+    """An array of all rows that are trained, micro-batch after micro-batch; per token, a row's one value for all."""
+    found = [np.asarray(getattr(m, name))[np.any(m.trained_BT, axis=1)] for m in batch.microbatches]
+    if name.endswith("_BT"):
+        found = [
+            [one_value(*pair) for pair in zip(rows, trained_rows(m), strict=True)]
+            for rows, m in zip(found, batch.microbatches)
+        ]
+    return np.concatenate(found)
+
+
+def trained_rows(micro) -> np.ndarray:
+    mask_BT = np.asarray(micro.trained_BT)
+    return mask_BT[mask_BT.any(axis=1)]
+
+
+def one_value(row, trained):
+    (value,) = set(row[trained].tolist())
+    assert not row[~trained].any()
+    return np.float32(value)
 
 
 STOP = 2
@@ -53,21 +71,22 @@ def test_a_batch_by_hand():
     )
     assert HINTED.ids != PROMPT.ids == (5, 6, 7)
     np.testing.assert_array_equal(
-        micro.loss_mask_BT,
-        np.array([[0, 0, 0, 1, 1, 1, 1, 0], [0, 0, 0, 1, 1, 1, 0, 0], [0, 0, 0, 1, 1, 0, 0, 0]], bool),
+        micro.kind_BT,
+        np.array([[0, 0, 0, 1, 1, 1, 1, 0], [0, 0, 0, 1, 1, 1, 0, 0], [0, 0, 0, 2, 2, 0, 0, 0]]),
     )
+    assert (ON_POLICY, OFF_POLICY, SUPERVISED) == (Kind.ON_POLICY, Kind.OFF_POLICY, Kind.SUPERVISED) == (1, 2, 3)
     np.testing.assert_array_equal(
         micro.behaviour_logp_BT,
         np.float32(
             [[0, 0, 0, -0.4, -0.5, -0.6, -0.7, 0], [0, 0, 0, -0.1, -0.2, -0.3, 0, 0], [0, 0, 0, -0.8, -0.9, 0, 0, 0]]
         ),
     )
-    np.testing.assert_array_equal(micro.advantage_B, np.float32([-0.6, -0.5, 1.1]))
-    np.testing.assert_array_equal(micro.off_policy_B, [False, False, True])
-    np.testing.assert_array_equal(micro.token_weight_B, np.float32([1 / 9, 1 / 9, 1 / 9]))
+    is_trained_BT = np.asarray(micro.trained_BT)
+    np.testing.assert_array_equal(micro.advantage_BT, is_trained_BT * np.float32([[-0.6], [-0.5], [1.1]]))
+    np.testing.assert_array_equal(micro.weight_BT, is_trained_BT * np.float32(1 / 9))
     np.testing.assert_array_equal(micro.old_logp_BT, micro.behaviour_logp_BT)
     assert not micro.reference_logp_BT.any() and not micro.entropy_scale_B.any()
-    dtypes = ["int32", "bool", *["float32"] * 6, "bool", "float32"]
+    dtypes = ["int32", "int8", *["float32"] * 7]
     assert [array.dtype for array in micro] == dtypes
 
 
@@ -82,7 +101,7 @@ def test_empty_rows_fill_up_to_the_next_of_three_sizes():
 
 def test_the_stop_token_is_trained_and_a_truncated_row_has_none():
     (micro,) = packed(MIXED).microbatches
-    trained = [np.array(tokens)[mask] for tokens, mask in zip(micro.tokens_BT, np.array(micro.loss_mask_BT))]
+    trained = [np.array(tokens)[mask] for tokens, mask in zip(micro.tokens_BT, np.array(micro.trained_BT))]
     assert [row[-1] == STOP for row in trained[:3]] == [False, True, True]
 
 
@@ -90,15 +109,15 @@ def test_z_counts_rows_without_variance_but_leaves_them_out():
     batch = packed(MIXED, ALL_RIGHT)
     assert (batch.n_tokens, batch.n_trained) == (9 + 8, 3)
     (micro,) = batch.microbatches
-    np.testing.assert_array_equal(micro.token_weight_B, np.float32([1 / 17, 1 / 17, 1 / 17, 0]))
+    np.testing.assert_array_equal(of_rows(batch, "weight_BT"), np.float32([1 / 17, 1 / 17, 1 / 17]))
     assert not np.isin([21, 22, 23], micro.tokens_BT).any()
 
 
 def test_with_an_entropy_bonus_rows_without_variance_stay_in():
     batch = packed(MIXED, ALL_RIGHT, loss={"entropy_coef": 0.001})
     assert (batch.n_tokens, batch.n_trained) == (17, 5)
-    assert sum(int(np.sum(micro.loss_mask_BT)) for micro in batch.microbatches) == 17
-    np.testing.assert_array_equal(of_rows(batch, "advantage_B"), np.float32([0, -0.6, -0.5, 1.1, 0]))
+    assert sum(int(np.sum(micro.trained_BT)) for micro in batch.microbatches) == 17
+    np.testing.assert_array_equal(of_rows(batch, "advantage_BT"), np.float32([0, -0.6, -0.5, 1.1, 0]))
 
 
 @pytest.mark.parametrize(
@@ -122,7 +141,8 @@ def test_rows_whose_advantage_comes_from_entropy_are_trained():
 
 
 def test_what_was_drawn_after_top_p_stands_beside_the_behaviour_logp():
-    drawn = replace(MIXED.members[0], sampled_logp=(-0.05, -0.1, -0.15))
+    first = MIXED.members[0]
+    drawn = replace(first, response=replace(first.response, sampled_logp=(-0.05, -0.1, -0.15)))
     (micro,) = packed(replace(MIXED, members=(drawn, *MIXED.members[1:]))).microbatches
     np.testing.assert_array_equal(micro.sampled_logp_BT[1], np.float32([0, 0, 0, -0.05, -0.1, -0.15, 0, 0]))
     np.testing.assert_array_equal(micro.behaviour_logp_BT[1], np.float32([0, 0, 0, -0.1, -0.2, -0.3, 0, 0]))
@@ -134,7 +154,7 @@ def test_members_without_a_verdict_leave_update_and_z():
     assert (batch.n_tokens, batch.n_trained) == (6, 2)
     (micro,) = batch.microbatches
     assert 11 not in np.array(micro.tokens_BT)
-    np.testing.assert_array_equal(micro.token_weight_B, np.float32([1 / 6, 1 / 6]))
+    np.testing.assert_array_equal(of_rows(batch, "weight_BT"), np.float32([1 / 6, 1 / 6]))
 
 
 def test_a_group_without_one_advantage_per_member_is_refused():
@@ -146,7 +166,7 @@ def test_a_group_without_one_advantage_per_member_is_refused():
 def test_nothing_to_train_is_an_empty_batch(groups):
     batch = packed(*groups)
     assert (batch.microbatches, batch.n_trained) == ([], 0)
-    assert batch.n_tokens == sum(len(r.tokens) for g in groups if g is ALL_RIGHT for r in g.members)
+    assert batch.n_tokens == sum(len(r.response) for g in groups if g is ALL_RIGHT for r in g.members)
 
 
 def test_rows_are_sorted_and_cut_into_buckets_under_the_token_budget():
@@ -155,7 +175,7 @@ def test_rows_are_sorted_and_cut_into_buckets_under_the_token_budget():
     batch = packed(many, optim={"length_bucket": 8, "microbatch_tokens": 64})
     shapes = [micro.tokens_BT.shape for micro in batch.microbatches]
     assert shapes == [(1, 40), (1, 32), (2, 16), (4, 8)]  # 136 places; a full budget each time would take 184
-    total = sum(int(np.sum(micro.loss_mask_BT)) for micro in batch.microbatches)
+    total = sum(int(np.sum(micro.trained_BT)) for micro in batch.microbatches)
     assert total == batch.n_tokens == sum(lengths)
 
 
@@ -188,7 +208,7 @@ def test_rows_divide_over_the_mesh(shape):
             rows = micro.tokens_BT.shape[0]
             assert rows % shards == 0
             assert {shard.data.shape[0] for shard in micro.tokens_BT.addressable_shards} == {rows // shards}
-            assert len({str(shard.index) for shard in micro.advantage_B.addressable_shards}) == shards
+            assert len({str(shard.index) for shard in micro.entropy_scale_B.addressable_shards}) == shards
 
 
 def test_shards_have_as_many_rows_and_nearly_as_many_tokens():
@@ -197,7 +217,7 @@ def test_shards_have_as_many_rows_and_nearly_as_many_tokens():
     many = group(*(wrong(tokens=range(1, n + 1)) for n in lengths), advantages=[0.5] * len(lengths))
     one_length = {"microbatch_tokens": 4096, "length_bucket": 64}
     (micro,) = packed(many, mesh=tiny.mesh(2, 2, 2), optim=one_length).microbatches
-    hands = np.split(np.asarray(micro.loss_mask_BT), 4)
+    hands = np.split(np.asarray(micro.trained_BT), 4)
     n_tokens, n_rows = [hand.sum() for hand in hands], [hand.any(axis=1).sum() for hand in hands]
     assert sum(n_tokens) == sum(lengths) and max(n_rows) - min(n_rows) <= 1
     assert max(n_tokens) - min(n_tokens) <= max(lengths)
@@ -206,12 +226,12 @@ def test_shards_have_as_many_rows_and_nearly_as_many_tokens():
 
 def test_hinted_parts_are_weighed_apart_where_asked():
     batch = packed(MIXED, loss={"normaliser": "token_mean_by_part"})
-    np.testing.assert_array_equal(of_rows(batch, "token_weight_B"), np.float32([1 / 7, 1 / 7, 1 / 2]))
+    np.testing.assert_array_equal(of_rows(batch, "weight_BT"), np.float32([1 / 7, 1 / 7, 1 / 2]))
 
 
 def test_the_constant_normaliser_uses_the_response_budget_and_every_decided_row():
     batch = packed(MIXED, ALL_RIGHT, loss={"normaliser": "constant"})
-    np.testing.assert_array_equal(of_rows(batch, "token_weight_B"), np.float32([1 / 50, 1 / 50, 1 / 50]))
+    np.testing.assert_array_equal(of_rows(batch, "weight_BT"), np.float32([1 / 50, 1 / 50, 1 / 50]))
 
 
 def test_an_ungraded_rollout_needs_no_advantage():
@@ -224,40 +244,77 @@ def test_padding_helpers():
     np.testing.assert_array_equal(pad_rows([[1], [2, 3]], 3, 3), [[1, 0, 0], [2, 3, 0], [0, 0, 0]])
 
 
-def tally(**values):
-    return Tally(**{name: np.float32(values.get(name, 0)) for name in Tally._fields})
+def shown(**pairs):
+    """Metrics from (value, number of tokens) by the name behind the slash; the rest are of no token."""
+    found = {name: pairs.pop(name.split("/")[1], (0, 0)) for name in METRICS}
+    assert not pairs
+    return tally_metrics({name: tuple(map(np.float32, pair)) for name, pair in found.items()}, METRICS)
 
 
 def test_metrics_are_means_over_their_own_tokens():
-    sums = dict(n_on=4, n_off=2, ratio_on=6, ratio_off=1, shaped_off=0.5, entropy=3, clipped=1, mismatch=2)
-    metrics = tally_metrics(tally(**sums, push_on=3, push_off=1, ratio_off_max=0.75, mismatch_max=1.5))
-    assert metrics["ratio/on_policy_mean"] == 1.5
-    assert metrics["ratio/hinted_mean"] == 0.5
-    assert metrics["ratio/hinted_max"] == 0.75
-    assert metrics["ratio/hinted_shaped_mean"] == 0.25
-    assert metrics["policy/entropy"] == 0.5
-    assert metrics["update/hinted_push_frac"] == 0.25
-    assert metrics["ratio/clipped_frac"] == 0.25
-    assert metrics["mismatch/mean_abs"] == 0.5 and metrics["mismatch/max_abs"] == 1.5
-    assert metrics["update/trained_tokens"] == 6
-
-
-def test_metrics_of_options_are_shown_where_they_are_on():
-    counts = dict(n_on=8, outside=4, dual_clipped=2, token_error=0.4)
-    metrics = tally_metrics(tally(**counts))
-    assert metrics["ratio/outside_frac"] == 0.5 and metrics["ratio/dual_clipped_frac"] == 0.25
-    assert metrics["mismatch/token_error"] == pytest.approx(0.05)
-    assert not any(name.startswith(("correction/", "policy/kl")) for name in metrics)
-    with_options = tally_metrics(
-        tally(**counts, n_kl=8, kl=2, n_corrected=8, correction=12, correction_max=4, rejected=2)
+    metrics = shown(
+        on_policy_mean=(6, 4), hinted_mean=(1, 2), hinted_push_frac=(1, 4), hinted_max=(0.75, 2), trained_tokens=(6, 1)
     )
-    assert with_options["policy/kl"] == 0.25
-    assert with_options["correction/weight_mean"] == 1.5 and with_options["correction/weight_max"] == 4
-    assert with_options["correction/rejected_frac"] == 0.25
+    assert metrics == {
+        "ratio/on_policy_mean": 1.5,
+        "ratio/hinted_mean": 0.5,
+        "ratio/hinted_max": 0.75,
+        "update/hinted_push_frac": 0.25,
+        "update/trained_tokens": 6,
+    }
 
 
 def test_a_mean_over_no_token_is_left_out():
-    metrics = tally_metrics(tally(n_on=4, ratio_on=4))
-    assert not any(name.startswith("ratio/hinted") for name in metrics)
-    assert "update/hinted_push_frac" not in metrics
-    assert all(np.isfinite(value) for value in metrics.values())
+    assert shown() == {}
+
+
+# Rows of spans
+
+
+def test_a_response_may_be_trained_in_part_as_another_kind_and_with_other_advantages():
+    spans = Span(1, Kind.UNTRAINED), Span(2, Kind.OFF_POLICY), Span(2, Kind.ON_POLICY)
+    mixed = replace(wrong(tokens=(11, 12, 13, 14, STOP), logp=(-0.1, -0.2, -0.3, -0.4, -0.5)), kinds=spans)
+    (micro,) = packed(group(mixed, right(tokens=(17, STOP)), advantages=(((0, 0.5), (3, -2.0)), 1.0))).microbatches
+    np.testing.assert_array_equal(micro.tokens_BT[0], [5, 6, 7, 11, 12, 13, 14, STOP])
+    np.testing.assert_array_equal(micro.kind_BT[0], [0, 0, 0, 0, 2, 2, 1, 1])
+    np.testing.assert_array_equal(micro.advantage_BT[0], np.float32([0, 0, 0, 0, 0.5, 0.5, -2, -2]))
+    np.testing.assert_array_equal(micro.weight_BT[0], np.float32([0, 0, 0, 0, *[1 / 6] * 4]))  # 4 and 2 are trained
+    np.testing.assert_array_equal(micro.behaviour_logp_BT[0], np.float32([0, 0, 0, 0, -0.2, -0.3, -0.4, -0.5]))
+
+
+def test_spans_that_do_not_cover_the_response_are_refused():
+    short = replace(wrong(tokens=(11, 12, STOP)), kinds=(Span(2, Kind.ON_POLICY),))
+    with pytest.raises(ValueError, match="cover 2 tokens, its response has 3"):
+        packed(group(short, right(), advantages=(1.0, -1.0)))
+
+
+def test_a_hinted_response_may_be_trained_on_its_own_prompt_where_it_is_on_policy():
+    own = replace(right(tokens=(17, STOP), origin=Origin.HINTED), trained_on=Context.OWN)
+    (micro,) = packed(group(own, wrong(tokens=(18, STOP)), advantages=(1.0, -1.0))).microbatches
+    np.testing.assert_array_equal(micro.tokens_BT[0, :7], [*HINTED.ids, 17, STOP])
+    np.testing.assert_array_equal(micro.kind_BT[0, :7], [0, 0, 0, 0, 0, 1, 1])
+
+
+@pytest.mark.parametrize("normaliser", ["token_mean", "token_mean_by_part", "sequence_mean", "constant"])
+def test_supervised_tokens_have_a_normaliser_of_their_own(normaliser):
+    lessons = Lesson(PROMPT, (31, 32, 33, STOP), weight=0.5, train_from=1), Lesson(PROMPT, (34, STOP))
+    with_lessons = packed(replace(MIXED, lessons=lessons), loss={"normaliser": normaliser})
+    without = packed(MIXED, loss={"normaliser": normaliser})
+    assert (with_lessons.n_tokens, with_lessons.n_trained) == (without.n_tokens, 5) == (9, 5)
+    rows = {}
+    for micro in with_lessons.microbatches:
+        for tokens, kinds, advantages, weights in zip(
+            *map(np.asarray, (micro.tokens_BT, micro.kind_BT, micro.advantage_BT, micro.weight_BT)), strict=True
+        ):
+            rows[int(tokens[3])] = kinds, advantages, weights
+    np.testing.assert_array_equal(rows[31][0][3:7], [0, 3, 3, 3])
+    np.testing.assert_array_equal(rows[31][1][3:7], np.float32([0, 0.5, 0.5, 0.5]))
+    np.testing.assert_array_equal(rows[31][2][3:7], np.float32([0, 1 / 5, 1 / 5, 1 / 5]))  # 3 and 2 are supervised
+    np.testing.assert_array_equal(rows[34][2][3:5], np.float32([1 / 5, 1 / 5]))
+    drawn = np.concatenate([of_rows(without, "weight_BT")])
+    assert sorted(set(drawn.tolist())) == sorted({float(rows[first][2][3]) for first in (11, 13, 17)})
+
+
+def test_lessons_alone_make_an_update():
+    alone = packed(group(advantages=(), index=3), replace(group(index=4), lessons=(Lesson(PROMPT, (34, STOP)),)))
+    assert (alone.n_tokens, alone.n_trained) == (0, 1)

@@ -130,7 +130,7 @@ def test_groups_come_in_problem_order_with_their_rollouts_by_index():
         assert [a.rollouts[0].round for a in group.attempts] == ([1, 2] if group.index % 2 == 0 else [])
         assert all([r.index for r in a.rollouts] == [0, 1, 2] for a in group.attempts)
         assert {r.verdict.gold for r in group.initial} == {group.problem.answer}
-        assert all(r.verdict.extracted == r.text == spell(r.tokens) for r in group.initial)
+        assert all(r.verdict.extracted == r.text == spell(r.response.tokens) for r in group.initial)
 
 
 @pytest.mark.parametrize(
@@ -147,8 +147,8 @@ def test_a_collected_rollout_equals_the_same_request_drawn_alone():
     rollout = groups[4].attempts[1].rollouts[2]
     alone = [Request(rollout.prompt, (7, TRAIN, 2, 4, 2, 2))]
     ((_, response),) = engine().generate(alone, SAMPLING)
-    np.testing.assert_array_equal(response.tokens, rollout.tokens)
-    assert response.truncated == rollout.truncated
+    np.testing.assert_array_equal(response.tokens, rollout.response.tokens)
+    assert response.truncated == rollout.response.truncated
 
 
 def without_stop(ids) -> str:
@@ -219,9 +219,9 @@ def test_given_responses_are_graded_and_take_no_part_in_the_drawing():
         (attempt,) = group.attempts
         assert [r.text for r in attempt.rollouts] == ["5 6 3", "7 3"] and [r.index for r in attempt.rollouts] == [0, 1]
         for rollout in attempt.rollouts:
-            assert rollout.prompt == group.prompt and rollout.off_policy and not rollout.truncated
+            assert rollout.prompt == group.prompt and rollout.off_policy and not rollout.response.truncated
             assert rollout.verdict.gold == group.problem.answer
-            assert [*rollout.behaviour_logp] == [*rollout.sampled_logp] == [0.0] * len(rollout.tokens)
+            assert [*rollout.behaviour_logp] == [*rollout.sampled_logp] == [0.0] * len(rollout.response)
 
 
 def test_free_verdicts_wait_for_no_slow_verifier():

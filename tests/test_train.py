@@ -282,7 +282,7 @@ def test_an_update_that_is_not_finite_is_skipped_and_counted_and_stops_the_run_a
         if not poisoned and packed.microbatches:
             poisoned.append(True)
             packed.microbatches[0] = packed.microbatches[0]._replace(
-                advantage_B=packed.microbatches[0].advantage_B.at[0].set(np.inf)
+                advantage_BT=packed.microbatches[0].advantage_BT.at[0].set(np.inf)
             )
         return packed
 
@@ -304,11 +304,11 @@ def test_an_update_that_is_not_finite_is_skipped_and_counted_and_stops_the_run_a
                 train.train(*arguments)
             (left,) = (run / "nonfinite").iterdir()  # of the first step that has anything to train
             first, *others = json.loads(lte("replay", left, "--json").stdout)["microbatches"]
-            assert first["inputs"] == {"advantage_B": [0]} and first["logp"] == [] and "embed" in first["gradients"]
+            assert first["inputs"] == {"advantage_BT": [0]} and first["logp"] == [] and "embed" in first["gradients"]
             assert not np.isfinite(first["gradient_norm"])
             assert all(np.isfinite(other["gradient_norm"]) and not other["gradients"] for other in others)
             told = lte("replay", left).stdout
-            assert "not finite in inputs: {'advantage_B': [0]}" in told
+            assert "not finite in inputs: {'advantage_BT': [0]}" in told
             assert len(list(read_rollouts(run))) == 8 * (1 + int(left.name))
         else:
             train.train(*arguments)

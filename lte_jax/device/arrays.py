@@ -5,54 +5,46 @@ from typing import NamedTuple
 import jax
 
 
-class Microbatch(NamedTuple):
-    """Rows of one forward and backward, right-padded. A padding row has an empty loss mask.
+# As what a token is trained (records.Kind); int8
+UNTRAINED, ON_POLICY, OFF_POLICY, SUPERVISED = range(4)
 
-    Log-probs are float32 and 0 where not trained.
+
+class Microbatch(NamedTuple):
+    """Rows of one forward and backward, right-padded. A padding row trains no token.
+
+    Log-probs, advantages and weights are float32 and 0 where not trained.
     """
 
     tokens_BT: jax.Array  # int32
-    loss_mask_BT: jax.Array  # bool: True on trained tokens, the stop token included
+    kind_BT: jax.Array  # int8: as what a token is trained, the stop token included
     behaviour_logp_BT: jax.Array  # the sampler's, without truncation, under the prompt that it sampled from
     sampled_logp_BT: jax.Array  # of what was drawn from: at the place's own temperature, after top-p and top-k
-    old_logp_BT: jax.Array  # denominator of every ratio: behaviour_logp, or on on-policy rows the trainer's own
+    old_logp_BT: jax.Array  # denominator of every ratio: behaviour_logp, or on on-policy tokens the trainer's own
     reference_logp_BT: jax.Array  # of the starting model; 0 where the loss has no KL
-    advantage_B: jax.Array  # float32
+    advantage_BT: jax.Array  # of a supervised token its coefficient
+    weight_BT: jax.Array  # what a token weighs in the objective (its normaliser)
     entropy_scale_B: jax.Array  # float32: +-alpha where token entropy makes the advantage (RL-ZVP), else 0
-    off_policy_B: jax.Array  # bool: True for rows sampled from a hinted prompt
-    token_weight_B: jax.Array  # float32: what one token of the row weighs in the objective (its normaliser)
 
+    @property
+    def trained_BT(self) -> jax.Array:
+        return self.kind_BT != UNTRAINED
 
-class Tally(NamedTuple):
-    """Sums, counts and maxima over the trained tokens of one update; means are taken once, at its end."""
+    @property
+    def on_policy_BT(self) -> jax.Array:
+        return self.kind_BT == ON_POLICY
 
-    n_on: jax.Array  # tokens of on-policy rows
-    n_off: jax.Array  # tokens of hinted rows
-    n_kl: jax.Array  # tokens on which a KL is taken
-    n_corrected: jax.Array  # tokens that have a mismatch weight
-    objective: jax.Array  # the maximised sum, KL in the loss and entropy bonus apart
-    entropy: jax.Array  # nats, over all trained tokens
-    ratio_on: jax.Array
-    ratio_on_max: jax.Array
-    ratio_off: jax.Array
-    ratio_off_max: jax.Array
-    shaped_off: jax.Array  # f(r')
-    shaped_off_max: jax.Array
-    outside: jax.Array  # on-policy tokens whose ratio lies outside the clip range
-    clipped: jax.Array  # on-policy tokens whose gradient the clip removed
-    dual_clipped: jax.Array  # on-policy tokens with A < 0 and a ratio above c, whether the dual clip acts or not
-    push_on: jax.Array  # sum of |d objective / d logp|
-    push_off: jax.Array
-    kl: jax.Array  # nats, by the configured estimator
-    correction: jax.Array  # mismatch weights
-    correction_max: jax.Array
-    rejected: jax.Array  # tokens of mismatch weight 0
-    mismatch: jax.Array  # |trainer logp - sampler logp| over on-policy tokens
-    mismatch_max: jax.Array
-    token_error: jax.Array  # exp(|trainer logp - sampler logp|) - 1
+    @property
+    def off_policy_BT(self) -> jax.Array:
+        return self.kind_BT == OFF_POLICY
 
+    @property
+    def supervised_BT(self) -> jax.Array:
+        return self.kind_BT == SUPERVISED
 
-MAXIMA = ("ratio_on_max", "ratio_off_max", "shaped_off_max", "correction_max", "mismatch_max")
+    @property
+    def drawn_BT(self) -> jax.Array:
+        """On-policy and off-policy tokens: those with a ratio."""
+        return self.on_policy_BT | self.off_policy_BT
 
 
 class TrainState(NamedTuple):

@@ -1,16 +1,47 @@
 """The small functions that an objective is put together from, each chosen by name from the dict behind it.
 
-All are per token, without masks or metrics. An objective is maximised, a KL estimate is a penalty. `log_ratio` is
+All are per token, without masks. An objective is maximised, a KL estimate is a penalty. `log_ratio` is
 log pi - log pi_old, 0 where a token is not trained; every function is finite there.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from pydantic import BaseModel
 
 from lte_jax.config import LossConfig
+from lte_jax.metric import Metric
+from lte_jax.plugins import arguments, resolve
+
+
+class TokenInputs(NamedTuple):
+    """What an objective may read of each token. 0 where `mask_BT` is False: there it is not used."""
+
+    log_ratio_BT: jax.Array  # log pi - log pi_old; of supervised tokens 0
+    advantage_BT: jax.Array  # of supervised tokens their coefficient
+    logp_BT: jax.Array  # log pi
+    entropy_BT: jax.Array  # nats; with a gradient
+    mask_BT: jax.Array  # bool: the tokens that this objective is for
+    args: Any = None  # its own settings, as its `args` validated them
+
+
+class Objective(NamedTuple):
+    """`value(tokens, config)` gives (what each token adds to the maximised sum, {metric: value of each token}).
+
+    `metrics` declares what it shows; `args` is the pydantic model (frozen) of its own settings."""
+
+    value: Callable[[TokenInputs, LossConfig], tuple[jax.Array, dict[str, jax.Array]]]
+    metrics: tuple[Metric, ...] = ()
+    args: type[BaseModel] | None = None
+
+
+def of_ratio(function: Callable) -> Objective:
+    """An objective of log-ratio and advantage alone, which shows nothing."""
+    return Objective(lambda tokens, config: (function(tokens.log_ratio_BT, tokens.advantage_BT, config), {}))
+
 
 # Ratios of on-policy rows
 
@@ -55,7 +86,11 @@ def clipped_ratio(ratio, config: LossConfig):
     return jnp.clip(ratio, 1 - config.clip_eps_low, 1 + config.clip_eps_high)
 
 
-ON_POLICY_OBJECTIVES = {"clip": clipped_surrogate, "dual_clip": dual_clipped_surrogate, "cispo": clipped_weight}
+ON_POLICY_OBJECTIVES = {
+    "clip": of_ratio(clipped_surrogate),
+    "dual_clip": of_ratio(dual_clipped_surrogate),
+    "cispo": of_ratio(clipped_weight),
+}
 
 # Objectives of hinted tokens
 
@@ -81,11 +116,49 @@ def uncorrected_objective(log_ratio, advantage, config: LossConfig):
 
 
 HINTED_OBJECTIVES = {
-    "shaped": shaped_objective,
-    "ratio": ratio_objective,
-    "clipped": clipped_surrogate,
-    "uncorrected": uncorrected_objective,
+    "shaped": of_ratio(shaped_objective),
+    "ratio": of_ratio(ratio_objective),
+    "clipped": of_ratio(clipped_surrogate),
+    "uncorrected": of_ratio(uncorrected_objective),
 }
+
+# Objectives of supervised tokens; their advantage is a coefficient
+
+
+def likelihood(tokens: TokenInputs, config: LossConfig):
+    """a log pi."""
+    return tokens.advantage_BT * tokens.logp_BT, {}
+
+
+def shaped_likelihood(tokens: TokenInputs, config: LossConfig):
+    """a pi / (pi + gamma): as f(r) with a denominator of 1 (LUFFY, arXiv 2504.14945)."""
+    return tokens.advantage_BT * shaped_ratio(tokens.logp_BT, config.gamma), {}
+
+
+SUPERVISED_OBJECTIVES = {"nll": Objective(likelihood), "shaped": Objective(shaped_likelihood)}
+
+# kind of token -> (the package's objectives, which one is chosen and its own settings)
+CHOICES: dict[str, tuple[dict[str, Objective], Callable[[LossConfig], tuple[str, dict]]]] = {
+    "on_policy": (ON_POLICY_OBJECTIVES, lambda c: (c.on_policy_objective, c.on_policy_args)),
+    "hinted": (HINTED_OBJECTIVES, lambda c: (c.hinted_objective, c.hinted_args)),
+    "supervised": (SUPERVISED_OBJECTIVES, lambda c: (c.supervised_objective, c.supervised_args)),
+}
+
+
+@lru_cache
+def chosen(config: LossConfig, kind: str) -> tuple[Objective, BaseModel | None]:
+    """(the objective of a kind of tokens, its own settings). Raises ConfigError."""
+    known, choice = CHOICES[kind]
+    name, args = choice(config)
+    objective = resolve(f"loss.{kind}_objective", name, known, Objective)
+    return objective, arguments(f"loss.{kind}_args", args, objective.args)
+
+
+def declared(config: LossConfig) -> list[Metric]:
+    """The metrics of the chosen objectives. Raises ConfigError for a name that leads to none."""
+    found = [metric for kind in CHOICES for metric in chosen(config, kind)[0].metrics]
+    return list(dict.fromkeys(found))
+
 
 # Weights for the mismatch between trainer and sampler; log_weight = trainer's old logp - sampler's sampled_logp
 

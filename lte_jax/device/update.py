@@ -12,11 +12,10 @@ import jax.numpy as jnp
 import optax
 
 from lte_jax.config import LossConfig, ModelConfig, OptimConfig
-from lte_jax.device import loss, mesh, qwen3, weights
-from lte_jax.device.arrays import MAXIMA, Microbatch, Tally, TrainState
+from lte_jax.device import loss, mesh, qwen3, tally, weights
+from lte_jax.device.arrays import Microbatch, TrainState
 from lte_jax.device.attention import causal_attention
 from lte_jax.device.logprob import token_logp
-from lte_jax.device.tally import tally
 from lte_jax.device.weights import Architecture
 
 MEMORY = {"device": "device", "host": "pinned_host"}
@@ -89,7 +88,7 @@ def abstract_state(spec: UpdateSpec) -> TrainState:
 
 def abstract_microbatch(n_rows: int, n_columns: int, spec: UpdateSpec) -> Microbatch:
     """Shapes, types and shardings of a micro-batch, for compiling without one."""
-    types = {"tokens_BT": jnp.int32, "loss_mask_BT": jnp.bool_, "off_policy_B": jnp.bool_}
+    types = {"tokens_BT": jnp.int32, "kind_BT": jnp.int8}
     rows = mesh.batch_sharding(spec.mesh)
     shapes = {name: (n_rows, n_columns) if name.endswith("_BT") else (n_rows,) for name in Microbatch._fields}
     return Microbatch(
@@ -150,24 +149,24 @@ def score(params: dict, reference: dict | None, batch: list[Microbatch], tempera
 def trained_logp(params: dict, micro: Microbatch, temperature, spec: UpdateSpec):
     """logp_BT of trained tokens, 0 elsewhere."""
     logp_BT, _ = policy_logp(params, micro.tokens_BT, temperature, spec)
-    return jnp.where(micro.loss_mask_BT, logp_BT, 0.0)
+    return jnp.where(micro.trained_BT, logp_BT, 0.0)
 
 
 @partial(jax.jit, static_argnames="spec")
 def old_logp(params: dict, micro: Microbatch, temperature, spec: UpdateSpec):
-    """The trainer's logp_BT on on-policy rows, the sampler's on hinted ones."""
+    """The trainer's logp_BT on on-policy tokens, the sampler's on the others."""
     logp_BT = trained_logp(params, micro, temperature, spec)
-    return jnp.where(micro.off_policy_B[:, None], micro.behaviour_logp_BT, logp_BT)
+    return jnp.where(micro.on_policy_BT, logp_BT, micro.behaviour_logp_BT)
 
 
 def _objective(params: dict, micro: Microbatch, temperature, entropy_weight, spec: UpdateSpec):
     """The minimised sum of one micro-batch, and its tally."""
     logp_BT, entropy_BT = policy_logp(params, micro.tokens_BT, temperature, spec)
-    objective_BT = loss.mixed_objective(logp_BT, entropy_BT, micro, spec.loss)
+    objective_BT, own = loss.mixed_objective(logp_BT, entropy_BT, micro, spec.loss)
     penalty = loss.kl_penalty(logp_BT, micro, spec.loss).sum()
-    bonus = entropy_weight * jnp.where(micro.loss_mask_BT, entropy_BT, 0.0).sum()
-    shown = tally(*map(jax.lax.stop_gradient, (logp_BT, entropy_BT, objective_BT)), micro, spec.loss)
-    return penalty - objective_BT.sum() - bonus, shown
+    bonus = entropy_weight * jnp.where(micro.drawn_BT, entropy_BT, 0.0).sum()
+    shown = jax.lax.stop_gradient((logp_BT, entropy_BT, objective_BT, own))
+    return penalty - objective_BT.sum() - bonus, tally.tally(*shown, micro, spec.loss)
 
 
 @partial(jax.jit, static_argnames="spec")
@@ -175,19 +174,15 @@ def zero_sums(spec: UpdateSpec):
     """(gradients, tally) of no micro-batch."""
     zeros = weights.tree(spec.arch, lambda path, row: jnp.zeros(row.shape(spec.arch), jnp.float32))
     zeros = jax.lax.with_sharding_constraint(zeros, mesh.param_shardings(spec.arch, spec.mesh))
-    return zeros, Tally(*(jnp.zeros((), jnp.float32) for _ in Tally._fields))
+    return zeros, tally.empty(spec.loss)
 
 
 @partial(jax.jit, static_argnames="spec", donate_argnames="sums")
 def accumulate(params: dict, sums, micro: Microbatch, temperature, entropy_weight, spec: UpdateSpec):
     """Adds one micro-batch's gradients and tally to `sums`. `entropy_weight`: c / Z."""
-    gradients, tally = jax.grad(_objective, has_aux=True)(params, micro, temperature, entropy_weight, spec)
+    gradients, shown = jax.grad(_objective, has_aux=True)(params, micro, temperature, entropy_weight, spec)
     gradients = jax.lax.with_sharding_constraint(gradients, mesh.param_shardings(spec.arch, spec.mesh))
-    joined = {
-        name: jnp.maximum(old, new) if name in MAXIMA else old + new
-        for name, old, new in zip(Tally._fields, sums[1], tally, strict=True)
-    }
-    return jax.tree.map(jnp.add, sums[0], gradients), Tally(**joined)
+    return jax.tree.map(jnp.add, sums[0], gradients), tally.joined(sums[1], shown, spec.loss)
 
 
 @partial(jax.jit, static_argnames="spec", donate_argnames="state")
@@ -211,6 +206,6 @@ def update(state: TrainState, batch: list[Microbatch], temperature, entropy_weig
     sums = zero_sums(spec)
     for micro in batch:
         sums = accumulate(state.params, sums, micro, temperature, entropy_weight, spec)
-    gradients, tally = sums
+    gradients, shown = sums
     state, norm = apply(state, gradients, spec)
-    return state, tally, norm
+    return state, shown, norm

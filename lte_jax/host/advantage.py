@@ -1,10 +1,12 @@
 """Rewards of a group -> advantages of its members. One small function per way to take the baseline."""
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 
 from lte_jax.config import Config
+from lte_jax.host.credit import Credits
 from lte_jax.host.diagnose import pass_level
 from lte_jax.host.shaping import shaped_reward
 from lte_jax.records import Group, PassLevel
@@ -35,17 +37,24 @@ BASELINES: dict[str, Callable[[Sequence[float], float], list[float]]] = {
 }
 
 
-def with_advantages(group: Group, config: Config) -> Group:
+def with_advantages(
+    group: Group, config: Config, credits_: Credits = MappingProxyType({}), memory: Mapping = MappingProxyType({})
+) -> Group:
     """The group with one advantage per member, 0 for all where all rewards are equal; then token entropy may make the
-    advantage instead. None without a verdict, and for truncated members where `overlong.filter` leaves them out.
+    advantage instead, and credits change it. None without a verdict, and for truncated members where `overlong.filter`
+    leaves them out. `memory`: of the credits, by name.
     """
     rewards = [shaped_reward(rollout, config) for rollout in group.members if rollout.decided]
+    for name, credit in credits_.items():
+        rewards = credit.rewards(group, rewards, memory.get(name, {}))
     has_variance = len(set(rewards)) > 1
     baseline = BASELINES[config.advantage.baseline]
     values = iter(baseline(rewards, config.advantage.eps) if has_variance else [0.0] * len(rewards))
     advantages = [next(values) if rollout.decided else None for rollout in group.members]
     if config.overlong.filter:
-        advantages = [None if r.truncated else a for r, a in zip(group.members, advantages, strict=True)]
+        advantages = [None if r.response.truncated else a for r, a in zip(group.members, advantages, strict=True)]
+    for name, credit in credits_.items():
+        advantages = credit.advantages(group, advantages, memory.get(name, {}))
     scale = 0.0 if has_variance else ENTROPY_SIGN.get(pass_level(group.members), 0.0) * _entropy_scale(config)
     return replace(group, advantages=tuple(advantages), entropy_scale=scale)
 

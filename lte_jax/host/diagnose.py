@@ -32,7 +32,7 @@ def nothing_graded(groups: Sequence[Group]) -> str:
 
 def failure_mode(rollouts: Sequence[Rollout]) -> FailureMode:
     """By how many of one round's rollouts were truncated."""
-    n_truncated = sum(rollout.truncated for rollout in rollouts)
+    n_truncated = sum(rollout.response.truncated for rollout in rollouts)
     if n_truncated == len(rollouts):
         return FailureMode.ALL_TRUNCATED
     return FailureMode.SOME_TRUNCATED if n_truncated else FailureMode.NONE_TRUNCATED
@@ -56,7 +56,7 @@ def wrong_answers(rollouts: Sequence[Rollout], same_answer: SameAnswer, max_char
     found = dict.fromkeys(
         rollout.verdict.extracted
         for rollout in rollouts
-        if rollout.decided and not rollout.truncated and rollout.verdict.status is Status.DIFFERENT
+        if rollout.decided and not rollout.response.truncated and rollout.verdict.status is Status.DIFFERENT
     )
     written = [answer for answer in found if answer and len(answer) <= max_chars]
     pairs = [(earlier, later) for j, later in enumerate(written) for earlier in written[:j]]

@@ -1,16 +1,18 @@
 """Strategies: what a verified group gets further, and what it becomes. GRPO, GRPO+extra, LTE and LUFFY.
 
-A strategy is a frozen record with `retry(group, memory)`, `merge(group, attempt)` and `observe(memory, groups)`; its
-memory is plain JSON and is saved in the checkpoint. A new method that works on groups is one such record.
+A strategy is a frozen record, a subclass of `Strategy`. A new method that works on groups is one such class, here or in
+a module of the user's own (`explore.strategy=module:Name`).
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
 
 import numpy as np
+from pydantic import BaseModel
 
-from lte_jax.config import Config
+from lte_jax.config import Config, ConfigError
+from lte_jax.host.decisions import Decisions
 from lte_jax.host.diagnose import (
     SameAnswer,
     all_rollouts,
@@ -20,43 +22,73 @@ from lte_jax.host.diagnose import (
     pass_level,
     wrong_answers,
 )
+from lte_jax.host.problems import ProblemError
 from lte_jax.host.prompts import PromptBuilder
-from lte_jax.records import Attempt, FailureMode, Group, Origin, PassLevel, Retry
+from lte_jax.plugins import arguments, resolve
+from lte_jax.records import Attempt, FailureMode, Group, Origin, PassLevel, Problem, Retry
 
-RecordedLists = Mapping[tuple[int, int, int], tuple[str, ...]]  # (step, group, earlier attempts) -> what a hint listed
 MEMORY_LISTS = 64  # answer lists of earlier groups that random hints may be drawn from
 
 
-class Strategy(Protocol):
-    def retry(self, group: Group, memory: dict) -> Retry | None:
-        """What a group whose verdicts are in gets next, or None where it is finished."""
+@dataclass(frozen=True)
+class Tools:
+    """What a strategy works with."""
 
-    def merge(self, group: Group, attempt: Attempt) -> Group:
-        """The group with an attempt recorded and rollouts of it mixed in."""
-
-    def observe(self, memory: dict, groups: Sequence[Group]) -> dict:
-        """The memory after a step."""
+    config: Config
+    prompts: PromptBuilder
+    same_answer: SameAnswer
+    decisions: Decisions = field(default_factory=Decisions)
+    args: Any = None  # the strategy's own settings, as its `Args` validated `explore.args`
 
 
 @dataclass(frozen=True)
-class Grpo:
-    """Never retries (arXiv 2402.03300)."""
+class Strategy:
+    """What a group gets after its first round. By itself: nothing.
+
+    All methods are functions of their arguments alone, so that a step that is made again is the same; what depends on a
+    clock goes through `tools.decisions`, and random choices are drawn from `choices`.
+    """
+
+    tools: Tools
+
+    Args: ClassVar[type[BaseModel] | None] = None  # the model of `explore.args`
+
+    @property
+    def config(self) -> Config:
+        return self.tools.config
 
     def retry(self, group: Group, memory: dict) -> Retry | None:
+        """What a group whose verdicts are in gets next, or None where it is finished."""
         return None
 
     def merge(self, group: Group, attempt: Attempt) -> Group:
-        raise ValueError("grpo never asks for a retry, so there is nothing to merge")
+        """The group with an attempt recorded and rollouts of it mixed in."""
+        raise ValueError(f"{type(self).__name__} never asks for a retry, so there is nothing to merge")
 
     def observe(self, memory: dict, groups: Sequence[Group]) -> dict:
+        """The memory after a step; plain JSON, which the checkpoint holds."""
         return memory
+
+    def check(self, problems: Sequence[Problem], say: Callable[[str], None]) -> None:
+        """Refuses, before anything is sampled, problems that it cannot work on. Raises ProblemError or ValueError."""
+
+    def shown_prompts(self, problems: Sequence[Problem]) -> dict[str, tuple[int, ...]]:
+        """Further token sequences that the dry run shows, by what they are."""
+        return {}
+
+    def most_further(self) -> int:
+        """Most rollouts that a group may be given beyond the first round."""
+        return 0
 
 
 @dataclass(frozen=True)
-class Extra:
-    """GRPO + extra rollouts: G more from the plain prompt for a none-pass group (arXiv 2510.26109, baseline)."""
+class Grpo(Strategy):
+    """Never retries (arXiv 2402.03300)."""
 
-    config: Config
+
+@dataclass(frozen=True)
+class Extra(Strategy):
+    """GRPO + extra rollouts: G more from the plain prompt for a none-pass group (arXiv 2510.26109, baseline)."""
 
     def retry(self, group: Group, memory: dict) -> Retry | None:
         if not _wants_more(group, self.config):
@@ -66,29 +98,22 @@ class Extra:
     def merge(self, group: Group, attempt: Attempt) -> Group:
         return mix(group, attempt, self.config)
 
-    def observe(self, memory: dict, groups: Sequence[Group]) -> dict:
-        return memory
+    def most_further(self) -> int:
+        return self.config.sample.group_size * self.config.explore.rounds
 
 
 @dataclass(frozen=True)
-class Lte:
+class Lte(Strategy):
     """G more from a prompt that lists the group's own wrong answers (arXiv 2510.26109)."""
-
-    config: Config
-    prompts: PromptBuilder
-    same_answer: SameAnswer
-    recorded: RecordedLists  # of steps that are made again: which answers a hint listed must not depend on the clock
 
     def retry(self, group: Group, memory: dict) -> Retry | None:
         if not _wants_more(group, self.config):
             return None
         mode = failure_mode(last_round(group))
-        answers = self.recorded.get((group.step, group.index, len(group.attempts)))
-        if answers is None:
-            answers = self._answers(group, mode, memory)
+        answers = self.tools.decisions.decide(group, "answers", lambda: self._answers(group, mode, memory))
         if answers is None:
             return None
-        hinted = self.prompts.hinted(group.problem, mode, answers)
+        hinted = self.tools.prompts.hinted(group.problem, mode, tuple(answers))
         n = self.config.sample.group_size
         if hinted is None:
             return Retry(group.prompt, n, Origin.EXTRA, FailureMode.NO_ANSWER)
@@ -106,8 +131,18 @@ class Lte:
         new = [[group.problem.id, list(self._wrong_answers(group))] for group in failed]
         return {"lists": [*memory.get("lists", []), *(entry for entry in new if entry[1])][-MEMORY_LISTS:]}
 
+    def check(self, problems: Sequence[Problem], say: Callable[[str], None]) -> None:
+        for problem in problems:
+            self.tools.prompts.concise(problem)
+
+    def shown_prompts(self, problems: Sequence[Problem]) -> dict[str, tuple[int, ...]]:
+        return {"first problem's hint without answers": self.tools.prompts.concise(problems[0]).ids}
+
+    def most_further(self) -> int:
+        return self.config.sample.group_size * self.config.explore.rounds
+
     def _wrong_answers(self, group: Group) -> tuple[str, ...]:
-        return wrong_answers(all_rollouts(group), self.same_answer, self.config.prompt.hints.max_answer_chars)
+        return wrong_answers(all_rollouts(group), self.tools.same_answer, self.config.prompt.hints.max_answer_chars)
 
     def _answers(self, group: Group, mode: FailureMode, memory: dict) -> tuple[str, ...] | None:
         """What the hint lists, or None where the control has nothing to draw from.
@@ -118,37 +153,58 @@ class Lte:
         answers = self._wrong_answers(group)
         if self.config.explore.hints == "real":
             return answers
-        hinted = self.prompts.hinted(group.problem, mode, answers)
+        hinted = self.tools.prompts.hinted(group.problem, mode, answers)
         if hinted is None or not hinted[1]:
             return ()
         others = (answers for id_, answers in memory.get("lists", []) if id_ != group.problem.id)
         domain = self.config.explore.answer_domain or tuple(dict.fromkeys(a for answers in others for a in answers))
-        order = _rng(self.config.seed, group, "random hint").permutation(len(domain))
+        order = choices(self.config.seed, group, "random hint").permutation(len(domain))
         return tuple(domain[place] for place in order[: len(hinted[1])]) or None
 
 
 @dataclass(frozen=True)
-class Luffy:
+class Luffy(Strategy):
     """A worked solution of another model in every group that has one, right or wrong (arXiv 2504.14945).
 
     It replaces a member that is chosen before anything is known of it, so that the other G - 1 are as G - 1 drawn.
     """
 
-    config: Config
-    prompts: PromptBuilder
-
     def retry(self, group: Group, memory: dict) -> Retry | None:
         if group.attempts or not group.problem.trace:
             return None
-        return Retry(group.prompt, 1, Origin.TRACE, mode=None, given=(self.prompts.response(group.problem.trace),))
+        return Retry(
+            group.prompt, 1, Origin.TRACE, mode=None, given=(self.tools.prompts.response(group.problem.trace),)
+        )
 
     def merge(self, group: Group, attempt: Attempt) -> Group:
         members = list(group.members)
-        members[_rng(self.config.seed, group, "trace").integers(len(members))] = attempt.rollouts[0]
+        members[choices(self.config.seed, group, "trace").integers(len(members))] = attempt.rollouts[0]
         return replace(group, members=tuple(members), attempts=(*group.attempts, attempt))
 
-    def observe(self, memory: dict, groups: Sequence[Group]) -> dict:
-        return memory
+    def check(self, problems: Sequence[Problem], say: Callable[[str], None]) -> None:
+        """Refuses traces that are longer than a response may be, and files without any."""
+        lengths = {problem.id: self._trace_length(problem) for problem in problems if problem.trace}
+        budget = self.config.sample.response_budget
+        if not lengths:
+            raise ProblemError(
+                "explore.strategy = luffy: wanted problems with a `trace`, a worked solution; none has one"
+            )
+        if too_long := [f"{name}: {n}" for name, n in lengths.items() if n > budget]:
+            raise ProblemError(
+                f"{len(too_long)} traces have more tokens than sample.response_budget = {budget} (leave them out of "
+                f"their rows, or raise it): {'; '.join(too_long[:5])}"
+            )
+        say(f"traces: of {len(lengths)} of {len(problems)} problems, at most {max(lengths.values())} tokens")
+
+    def shown_prompts(self, problems: Sequence[Problem]) -> dict[str, tuple[int, ...]]:
+        trace = next(problem.trace for problem in problems if problem.trace)
+        return {"first trace": self.tools.prompts.response(trace)}
+
+    def _trace_length(self, problem: Problem) -> int:
+        try:
+            return len(self.tools.prompts.response(problem.trace))
+        except ValueError as error:
+            raise ProblemError(f"the trace of problem {problem.id}: {error}") from None
 
 
 def mix(group: Group, attempt: Attempt, config: Config) -> Group:
@@ -162,7 +218,7 @@ def mix(group: Group, attempt: Attempt, config: Config) -> Group:
         good = [r for r in good if not (r.off_policy and names_hint(r.text, config.prompt.hints.leak_patterns))]
     failed = [place for place, rollout in enumerate(group.members) if rollout.decided and not rollout.correct]
     n = min(len(good), max(0, len(failed) - config.explore.keep_failed))
-    rng = _rng(config.seed, group, "mix")
+    rng = choices(config.seed, group, "mix")
     members = list(group.members)
     chosen = np.sort(rng.permutation(len(good))[:n])
     for place, index in zip(rng.permutation(failed)[:n], chosen, strict=True):
@@ -170,14 +226,20 @@ def mix(group: Group, attempt: Attempt, config: Config) -> Group:
     return replace(group, members=tuple(members), attempts=(*group.attempts, attempt))
 
 
-def make_strategy(config: Config, prompts: PromptBuilder, same_answer: SameAnswer, recorded: RecordedLists) -> Strategy:
-    makers: dict[str, Callable[[], Strategy]] = {
-        "grpo": Grpo,
-        "extra": lambda: Extra(config),
-        "lte": lambda: Lte(config, prompts, same_answer, recorded),
-        "luffy": lambda: Luffy(config, prompts),
-    }
-    return makers[config.explore.strategy]()
+STRATEGIES: dict[str, type[Strategy]] = {"grpo": Grpo, "extra": Extra, "lte": Lte, "luffy": Luffy}
+
+
+def make_strategy(
+    config: Config, prompts: PromptBuilder, same_answer: SameAnswer, decisions: Decisions | None = None
+) -> Strategy:
+    """The strategy that `explore.strategy` names, with its own settings. Raises ConfigError."""
+    chosen = resolve("explore.strategy", config.explore.strategy, STRATEGIES, type)
+    if not issubclass(chosen, Strategy):
+        raise ConfigError(
+            f"explore.strategy = {config.explore.strategy}: wanted a subclass of {Strategy.__module__}.Strategy"
+        )
+    args = arguments("explore.args", config.explore.args, chosen.Args)
+    return chosen(Tools(config, prompts, same_answer, decisions or Decisions(), args))
 
 
 def _wants_more(group: Group, config: Config) -> bool:
@@ -185,6 +247,6 @@ def _wants_more(group: Group, config: Config) -> bool:
     return len(group.attempts) < config.explore.rounds and pass_level(all_rollouts(group)) is PassLevel.NONE
 
 
-def _rng(seed: int, group: Group, purpose: str) -> np.random.Generator:
+def choices(seed: int, group: Group, purpose: str) -> np.random.Generator:
     """Keyed by what is being decided, so a resumed run decides alike."""
     return np.random.default_rng([seed, group.step, group.index, len(group.attempts), *purpose.encode()])

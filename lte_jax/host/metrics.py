@@ -48,7 +48,7 @@ def _failure_modes(groups: Sequence[Group]) -> dict[str, float]:
 
 def _lists_nothing(rollouts: Sequence[Rollout]) -> bool:
     """Nothing truncated and nothing that a hint could list."""
-    return not any(r.truncated or r.verdict.status is Status.DIFFERENT for r in rollouts)
+    return not any(r.response.truncated or r.verdict.status is Status.DIFFERENT for r in rollouts)
 
 
 def _rescues(groups: Sequence[Group], group_size: int) -> dict[str, float | list[int]]:
@@ -122,13 +122,13 @@ def _responses(groups: Sequence[Group]) -> dict[str, float]:
     return {
         **_rewards("before", initial),
         **_rewards("after", members),
-        "response/length_mean": _mean(len(rollout.tokens) for rollout in initial),
-        "response/length_max": max(len(rollout.tokens) for rollout in initial),
-        "response/truncated_frac": _mean(rollout.truncated for rollout in initial),
+        "response/length_mean": _mean(len(rollout.response) for rollout in initial),
+        "response/length_max": max(len(rollout.response) for rollout in initial),
+        "response/truncated_frac": _mean(rollout.response.truncated for rollout in initial),
         "response/neg_logp_mean": sampled_entropy(groups),
         "sample/groups": len(groups),
         "sample/rollouts": len(drawn),
-        "sample/tokens": sum(len(rollout.tokens) for rollout in drawn),
+        "sample/tokens": sum(len(rollout.response) for rollout in drawn),
         "sample/undecided": sum(not rollout.decided for rollout in drawn),
         **{f"verdict/{status}_frac": statuses[status] / len(drawn) for status in Status},
     }

@@ -21,7 +21,7 @@ SHAPINGS: dict[str, Callable[[int, int, OverlongConfig], float]] = {"none": unsh
 def shaping(rollout: Rollout, config: Config) -> float:
     """What the response's length adds to its reward."""
     shape = SHAPINGS[config.overlong.shaping]
-    return shape(len(rollout.tokens), config.sample.response_budget, config.overlong)
+    return shape(len(rollout.response), config.sample.response_budget, config.overlong)
 
 
 def shaped_reward(rollout: Rollout, config: Config) -> float:

@@ -8,7 +8,24 @@ from typing import Any
 
 import numpy as np
 
-from lte_jax.records import Attempt, FailureMode, Group, Origin, Problem, Prompt, Retry, Rollout, Status, Verdict
+from lte_jax.records import (
+    Advantage,
+    Attempt,
+    Context,
+    FailureMode,
+    Group,
+    Kind,
+    Lesson,
+    Origin,
+    Problem,
+    Prompt,
+    Response,
+    Retry,
+    Rollout,
+    Span,
+    Status,
+    Verdict,
+)
 
 ARRAYS = {"tokens": np.int32, "behaviour_logp": np.float32, "sampled_logp": np.float32}
 
@@ -17,8 +34,8 @@ def encode_groups(groups: Sequence[Group]) -> bytes:
     """The groups with everything in them."""
     rollouts = [r for group in groups for part in _rounds(group) for r in part]
     document = json.dumps([_document(group) for group in groups]).encode()
-    arrays = {name: _joined([getattr(r, name) for r in rollouts], dtype) for name, dtype in ARRAYS.items()}
-    lengths = np.array([len(r.tokens) for r in rollouts], np.int64)
+    arrays = {name: _joined([getattr(r.response, name) for r in rollouts], dtype) for name, dtype in ARRAYS.items()}
+    lengths = np.array([len(r.response) for r in rollouts], np.int64)
     out = io.BytesIO()
     np.savez(out, document=np.frombuffer(document, np.uint8), lengths=lengths, **arrays)
     return out.getvalue()
@@ -58,6 +75,8 @@ def _document(group: Group) -> dict[str, Any]:
         "members": [places[id(member)] for member in group.members],
         "advantages": group.advantages,
         "entropy_scale": group.entropy_scale,
+        "lessons": [asdict(lesson) for lesson in group.lessons],
+        "decisions": group.decisions,
     }
 
 
@@ -66,9 +85,11 @@ def _rollout_document(rollout: Rollout) -> dict[str, Any]:
         "origin": rollout.origin,
         "round": rollout.round,
         "index": rollout.index,
-        "truncated": rollout.truncated,
+        "truncated": rollout.response.truncated,
         "text": rollout.text,
         "verdict": rollout.verdict and asdict(rollout.verdict),
+        "trained_on": rollout.trained_on,
+        "kinds": [(span.n, span.kind) for span in rollout.kinds],
     }
 
 
@@ -85,8 +106,10 @@ def _group(document: dict[str, Any], rows: Iterator[dict[str, np.ndarray]]) -> G
         initial=initial,
         members=tuple(drawn[n][place] for n, place in document["members"]),
         attempts=attempts,
-        advantages=tuple(document["advantages"]),
+        advantages=tuple(_advantage(found) for found in document["advantages"]),
         entropy_scale=document["entropy_scale"],
+        lessons=tuple(map(_lesson, document["lessons"])),
+        decisions=document["decisions"],
     )
 
 
@@ -107,7 +130,25 @@ def _rollout(document: dict[str, Any], prompt: Prompt, arrays: dict[str, np.ndar
     verdict = document["verdict"] and Verdict(
         **{**document["verdict"], "status": Status(document["verdict"]["status"])}
     )
-    return Rollout(prompt, **{**document, **arrays, "origin": Origin(document["origin"]), "verdict": verdict})
+    return Rollout(
+        prompt=prompt,
+        origin=Origin(document["origin"]),
+        round=document["round"],
+        index=document["index"],
+        response=Response(**arrays, truncated=document["truncated"]),
+        text=document["text"],
+        verdict=verdict,
+        trained_on=Context(document["trained_on"]),
+        kinds=tuple(Span(n, Kind(kind)) for n, kind in document["kinds"]),
+    )
+
+
+def _advantage(document: Any) -> Advantage | None:
+    return tuple(map(tuple, document)) if isinstance(document, list) else document
+
+
+def _lesson(document: dict[str, Any]) -> Lesson:
+    return Lesson(**{**document, "prompt": _prompt(document["prompt"]), "tokens": tuple(document["tokens"])})
 
 
 def _prompt(document: dict[str, Any]) -> Prompt:

@@ -6,15 +6,18 @@ A resumed run cuts what was written after its checkpoint: files are named by the
 import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from etils import epath
 
+from lte_jax.metric import Metric
 from lte_jax.paths import write_whole
 from lte_jax.records import Group, Rollout
 from lte_jax.report.timeline import write_timeline
 
 CHANGES = "changes.jsonl"
+METRICS = "metrics.json"
 
 
 class RunFiles:
@@ -40,6 +43,12 @@ class RunFiles:
     def write_metrics(self, row: dict[str, Any]) -> None:
         self._interval_rows.append(row)
         self._write(self.run / "metrics" / f"{self.interval:06d}.jsonl", self._interval_rows)
+
+    def declare(self, metrics: Iterable[Metric]) -> None:
+        """Writes which metrics the run's own code shows and in which charts, for reports made without that code."""
+        shown = [asdict(metric) for metric in metrics if metric.panel]
+        if self._writes:
+            write_whole(self.run / METRICS, json.dumps(shown, ensure_ascii=False, indent=1))
 
     def write_rollouts(self, step: int, groups: Sequence[Group]) -> None:
         self._write(self.run / "rollouts" / f"{step:06d}.jsonl", map(group_row, groups))
@@ -71,6 +80,12 @@ def write_change(run: epath.Path, change: dict[str, Any]) -> None:
     line = json.dumps(change, ensure_ascii=False, default=str)
     if line not in lines[-1:]:
         write_whole(run / CHANGES, "".join(f"{each}\n" for each in [*lines, line]))
+
+
+def declared_metrics(run: epath.Path) -> list[Metric]:
+    """What `RunFiles.declare` wrote; nothing for runs of before."""
+    path = run / METRICS
+    return [Metric(**found) for found in json.loads(path.read_text(encoding="utf-8"))] if path.is_file() else []
 
 
 def whole_lines(path: epath.Path) -> list[str]:
@@ -113,6 +128,7 @@ def group_row(group: Group) -> dict:
         "answer": group.problem.answer,
         "prompt": group.prompt.text,
         "advantages": list(group.advantages),
+        "decisions": group.decisions,
         "rollouts": [rollout_row(r, id(r) in members) for r in group.initial],
         "attempts": [
             {
@@ -135,14 +151,14 @@ def rollout_row(rollout: Rollout, trained: bool) -> dict:
         "index": rollout.index,
         "member": trained,
         "response": rollout.text,
-        "tokens": len(rollout.tokens),
-        "truncated": rollout.truncated,
+        "tokens": len(rollout.response),
+        "truncated": rollout.response.truncated,
         "correct": verdict.correct,
         "reward": verdict.reward,
         "status": verdict.status,
         "extracted": verdict.extracted,
         "rule": verdict.rule,
-        "logp_sum": round(math.fsum(rollout.behaviour_logp), 4),
+        "logp_sum": round(math.fsum(rollout.response.behaviour_logp), 4),
     }
 
 

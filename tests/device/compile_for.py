@@ -22,8 +22,8 @@ from jax.sharding import AxisType, Mesh
 
 from lte_jax.config import LossConfig, ModelConfig, OptimConfig
 from lte_jax.device import mesh as meshes
-from lte_jax.device import sampler, update
-from lte_jax.device.arrays import Drawing, Starts, Tally
+from lte_jax.device import sampler, tally, update
+from lte_jax.device.arrays import Drawing, Starts
 from lte_jax.device.weights import Architecture, Experts
 
 # Layers of Qwen3-0.6B: two, since compiling takes its time; four to decode, so that the cache is what is large.
@@ -106,7 +106,7 @@ def programs(mesh: Mesh):
 
     spec = update.UpdateSpec(ARCH, ModelConfig(), LossConfig(), OptimConfig(), 10, mesh)
     batch = update.abstract_microbatch(ROWS, LENGTH, spec)
-    sums = masters, Tally(*[f32] * len(Tally._fields))
+    sums = masters, jax.eval_shape(lambda: tally.empty(spec.loss))
     yield "accumulate", lambda: update.accumulate.trace(masters, sums, batch, f32, f32, spec)
     yield "reference_weights", lambda: update.reference_weights.trace(masters, spec)
     yield "old_logp", lambda: update.old_logp.trace(masters, batch, f32, spec)

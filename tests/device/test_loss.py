@@ -9,7 +9,7 @@ import pytest
 
 from lte_jax.config import LossConfig
 from lte_jax.device import loss, objectives
-from lte_jax.device.arrays import Microbatch
+from lte_jax.device.arrays import OFF_POLICY, ON_POLICY, SUPERVISED, Microbatch
 from lte_jax.device.normalisers import token_mean
 
 # Two rows: on-policy, then hinted. Column 0 is the prompt, the last column of each is padding.
@@ -21,27 +21,26 @@ REFERENCE_BT = np.log(np.array([[1.0, 0.3, 0.5, 1.0], [1.0, 0.7, 0.1, 1.0]], np.
 ENTROPY_BT = np.array([[9, 0.5, 1.5, 9], [9, 1.0, 2.0, 9]], np.float32)
 MICRO = Microbatch(
     tokens_BT=np.zeros((2, 4), np.int32),
-    loss_mask_BT=MASK_BT,
+    kind_BT=MASK_BT * np.array([[ON_POLICY], [OFF_POLICY]], np.int8),
     behaviour_logp_BT=OLD_BT,
     sampled_logp_BT=SAMPLED_BT,
     old_logp_BT=OLD_BT,
     reference_logp_BT=REFERENCE_BT,
-    advantage_B=np.array([1.5, 2.0], np.float32),
+    advantage_BT=MASK_BT * np.array([[1.5], [2.0]], np.float32),
+    weight_BT=np.float32(MASK_BT),
     entropy_scale_B=np.zeros(2, np.float32),
-    off_policy_B=np.array([False, True]),
-    token_weight_B=np.ones(2, np.float32),
 )
 
 
 def objective(config, logp_BT=LOGP_BT, micro=MICRO, entropy_BT=ENTROPY_BT):
     """Of every token, a KL in the loss taken off."""
-    return loss.mixed_objective(logp_BT, entropy_BT, micro, config) - loss.kl_penalty(logp_BT, micro, config)
+    return loss.mixed_objective(logp_BT, entropy_BT, micro, config)[0] - loss.kl_penalty(logp_BT, micro, config)
 
 
 def test_each_row_has_its_own_objective():
     expected_BT = [[0, 1.2 * 1.5, 0.5 * 1.5, 0], [0, 2 / 2.1 * 2, 0.5 / 0.6 * 2, 0]]
     np.testing.assert_allclose(objective(LossConfig()), expected_BT, rtol=1e-6)
-    weighed = MICRO._replace(token_weight_B=np.array([0.5, 0.25], np.float32))
+    weighed = MICRO._replace(weight_BT=MICRO.weight_BT * np.array([[0.5], [0.25]], np.float32))
     np.testing.assert_allclose(
         objective(LossConfig(), micro=weighed), np.array(expected_BT) * [[0.5], [0.25]], rtol=1e-6
     )
@@ -111,7 +110,9 @@ def test_on_policy_options_by_hand_and_hinted_rows_know_nothing_of_them(name):
 
 
 def test_token_entropy_is_the_advantage_of_both_kinds_of_rows():
-    guided = MICRO._replace(advantage_B=np.zeros(2, np.float32), entropy_scale_B=np.array([0.1, -0.1], np.float32))
+    guided = MICRO._replace(
+        advantage_BT=np.zeros((2, 4), np.float32), entropy_scale_B=np.array([0.1, -0.1], np.float32)
+    )
     expected_BT = [[0, 1.2 * 0.05, 0.5 * 0.15, 0], [0, -2 / 2.1 * 0.1, 0, 0]]
     np.testing.assert_allclose(objective(LossConfig(), micro=guided), expected_BT, rtol=1e-6, atol=1e-8)
 
@@ -189,17 +190,35 @@ def test_at_ratio_1_every_on_policy_token_weighs_advantage_over_n():
     n_tokens_B = np.array([3, 5])
     mask_BT = np.arange(6) < n_tokens_B[:, None]
     logp_BT = jnp.log(jax.random.uniform(jax.random.key(0), mask_BT.shape))
-    advantage_B = np.array([0.7, -1.3], np.float32)
+    advantage_BT = mask_BT * np.array([[0.7], [-1.3]], np.float32)
     micro = MICRO._replace(
-        loss_mask_BT=mask_BT,
+        kind_BT=np.int8(mask_BT * ON_POLICY),
         old_logp_BT=logp_BT,
         sampled_logp_BT=logp_BT,
         reference_logp_BT=logp_BT,
-        advantage_B=advantage_B,
-        off_policy_B=np.array([False, False]),
-        token_weight_B=token_mean(n_tokens_B, np.array([False, False]), 6),
+        advantage_BT=advantage_BT,
+        weight_BT=mask_BT * token_mean(n_tokens_B, np.zeros(2, int), 6)[0][:, None],
     )
     for settings in [dict(), dict(ratio="sequence"), *(dict(on_policy_objective=n) for n in ("dual_clip", "cispo"))]:
         config = LossConfig(**settings)
         ours_BT = jax.grad(lambda x: -objective(config, x, micro, jnp.ones_like(x)).sum())(logp_BT)
-        np.testing.assert_allclose(ours_BT, -advantage_B[:, None] * mask_BT / 8, rtol=1e-5, atol=1e-7)
+        np.testing.assert_allclose(ours_BT, -advantage_BT / 8, rtol=1e-5, atol=1e-7)
+
+
+def test_supervised_tokens_raise_their_likelihood_whatever_the_ratios_say():
+    supervised = MICRO._replace(kind_BT=np.int8(MASK_BT * SUPERVISED))
+    for config in (LossConfig(), LossConfig(old_logp="trainer", correction="reject", kl="k3", hinted_weight=0.0)):
+        ours_BT = objective(config, micro=supervised)
+        np.testing.assert_allclose(ours_BT, MASK_BT * LOGP_BT * [[1.5], [2.0]], rtol=1e-6)
+    config = LossConfig(supervised_objective="shaped", supervised_weight=0.5, gamma=0.3)
+    p_BT = np.exp(LOGP_BT)
+    ours_BT = objective(config, micro=supervised)
+    np.testing.assert_allclose(ours_BT, 0.5 * MASK_BT * p_BT / (p_BT + 0.3) * [[1.5], [2.0]], rtol=1e-6)
+
+
+def test_a_row_may_mix_kinds():
+    """One on-policy token, then one off-policy one: each as if its whole row were of its kind."""
+    mixed = MICRO._replace(kind_BT=np.int8([[0, ON_POLICY, OFF_POLICY, 0], [0, SUPERVISED, OFF_POLICY, 0]]))
+    ours_BT = objective(LossConfig(), micro=mixed)
+    expected_BT = [[0, 1.2 * 1.5, 0.5 / 0.6 * 1.5, 0], [0, np.log(0.4) * 2, 0.5 / 0.6 * 2, 0]]
+    np.testing.assert_allclose(ours_BT, expected_BT, rtol=1e-6)

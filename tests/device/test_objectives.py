@@ -13,7 +13,14 @@ CLIP = LossConfig(clip_eps_low=LOW, clip_eps_high=HIGH, dual_clip_c=C)
 
 
 def value_and_gradient(objective, ratio, advantage, config=CLIP):
-    return jax.value_and_grad(objective)(jnp.log(ratio), advantage, config)
+    """Of a function of log-ratio and advantage, or of an objective that reads nothing else."""
+
+    def value(log_ratio):
+        if isinstance(objective, objectives.Objective):
+            return objective.value(objectives.TokenInputs(log_ratio, advantage, None, None, True), config)[0]
+        return objective(log_ratio, advantage, config)
+
+    return jax.value_and_grad(value)(jnp.log(ratio))
 
 
 CORNERS = [  # ratio, A, value, gradient: d / d logp = r A where the clip leaves it

@@ -14,6 +14,8 @@ from jax.experimental.compilation_cache import compilation_cache
 from lte_jax.boundary import pack, tally_metrics
 from lte_jax.config import OptimConfig, build
 from lte_jax.device import update as module
+from lte_jax.device.arrays import ON_POLICY
+from lte_jax.device.tally import METRICS
 from lte_jax.device.update import UpdateSpec, accumulate, initial_state, learning_rate, update, zero_sums
 from lte_jax.device.weights import Architecture
 from lte_jax.records import Origin, Status
@@ -101,10 +103,11 @@ def test_halves_add_up():
 def test_the_tally_is_that_of_the_rows():
     members = a_group().members
     _, tally = gradients(spec(), batch())
-    assert float(tally.n_on) == sum(len(r.tokens) for r in members if not r.off_policy) == 27
-    assert float(tally.n_off) == sum(len(r.tokens) for r in members if r.off_policy) == 17
-    metrics = tally_metrics(tally)
-    assert metrics["update/hinted_push_frac"] == pytest.approx(float(tally.push_off / (tally.push_on + tally.push_off)))
+    assert tally["ratio/on_policy_mean"][1] == sum(len(r.response) for r in members if not r.off_policy) == 27
+    assert tally["ratio/hinted_mean"][1] == sum(len(r.response) for r in members if r.off_policy) == 17
+    metrics = tally_metrics(tally, METRICS)
+    assert 0 < metrics["update/hinted_push_frac"] < 1
+    assert "supervised/tokens" not in metrics
     assert 0 < metrics["ratio/clipped_frac"] < 1
     assert 0 < metrics["policy/entropy"] < np.log(48)
 
@@ -113,7 +116,7 @@ def test_on_policy_gradient_is_that_of_minus_a_over_n_times_logp():
     its, (micro,) = spec(), batch()
     logp_BT, _ = jax.jit(module.policy_logp, static_argnums=3)(tiny.params(ARCH), micro.tokens_BT, TEMPERATURE, its)
     micro = micro._replace(
-        behaviour_logp_BT=logp_BT, old_logp_BT=logp_BT, off_policy_B=jnp.zeros_like(micro.off_policy_B)
+        behaviour_logp_BT=logp_BT, old_logp_BT=logp_BT, kind_BT=jnp.minimum(micro.kind_BT, ON_POLICY)
     )
     ours, tally = gradients(its, [micro])
 
@@ -121,26 +124,26 @@ def test_on_policy_gradient_is_that_of_minus_a_over_n_times_logp():
     @jax.grad
     def expected(params):
         logp_BT, _ = module.policy_logp(params, micro.tokens_BT, TEMPERATURE, its)
-        return -jnp.where(micro.loss_mask_BT, micro.advantage_B[:, None] * logp_BT, 0).sum() / 44
+        return -(micro.advantage_BT * logp_BT).sum() / 44
 
     assert_close(ours, jax.device_get(expected(tiny.params(ARCH))), rtol=0, atol=1e-6)
-    assert float(tally.mismatch_max) < 1e-5 and float(tally.clipped) == 0
-    assert float(tally.ratio_on) == pytest.approx(44, rel=1e-5)
+    assert tally["mismatch/max_abs"][0] < 1e-5 and tally["ratio/clipped_frac"][0] == 0
+    assert tally["ratio/on_policy_mean"][0] == pytest.approx(44, rel=1e-5)
 
 
 @pytest.mark.parametrize("poison", [1e9, -1e9])
 def test_padding_is_inert(poison):
     """The last row is empty, and every row has columns behind its response."""
     its, (micro,) = spec(), batch(groups=[replace(a_group(), advantages=(1.0, -0.5, 0.7, -1.0, 0.3, 0.2, 0.9, None))])
-    mask_BT, empty_B = micro.loss_mask_BT, ~micro.loss_mask_BT.any(axis=1)
+    mask_BT, empty_B = micro.trained_BT, ~micro.trained_BT.any(axis=1)
     assert int(empty_B.sum()) == 1
     behind_BT = np.cumsum(mask_BT, axis=1) == np.sum(mask_BT, axis=1, keepdims=True)
     poisoned = micro._replace(
         tokens_BT=jnp.where(behind_BT & ~mask_BT, 47, micro.tokens_BT),
         behaviour_logp_BT=jnp.where(mask_BT, micro.behaviour_logp_BT, poison),
         old_logp_BT=jnp.where(mask_BT, micro.old_logp_BT, poison),
-        advantage_B=jnp.where(empty_B, poison, micro.advantage_B),
-        off_policy_B=micro.off_policy_B | empty_B,
+        advantage_BT=jnp.where(mask_BT, micro.advantage_BT, poison),
+        weight_BT=jnp.where(mask_BT, micro.weight_BT, 1.0),
     )
     assert not np.array_equal(poisoned.tokens_BT, micro.tokens_BT)
     assert_equal(gradients(its, [poisoned], 0.01), gradients(its, [micro], 0.01))
@@ -152,21 +155,22 @@ def test_rows_without_variance_change_no_gradient():
     groups = [a_group(), flat]
     dropped = batch(groups=groups, optim={"microbatch_tokens": 160})
     kept = batch(groups=groups, optim={"microbatch_tokens": 160}, loss={"entropy_coef": 1e-3})
-    assert [sum(int(m.loss_mask_BT.any(axis=1).sum()) for m in rows) for rows in (dropped, kept)] == [8, 10]
+    assert [sum(int(m.trained_BT.any(axis=1).sum()) for m in rows) for rows in (dropped, kept)] == [8, 10]
     (without, _), (within, _) = gradients(spec(), dropped), gradients(spec(), kept)  # c = 0 in both: the rows alone
     assert_close(within, without, rtol=0, atol=1e-6)
 
 
 def test_entropy_bonus_raises_entropy():
     its = spec(optim={"lr": 1e-3})
-    micro = batch()[0]._replace(advantage_B=jnp.zeros(8))
+    micro = batch()[0]._replace(advantage_BT=jnp.zeros((8, 16)))
     states = [update(state_of(its), [micro], TEMPERATURE, np.float32(c), its)[0] for c in (0.0, 1.0)]
     _, base = gradients(its, [micro])
     tallies = [
         jax.device_get(accumulate(s.params, zero_sums(its), micro, TEMPERATURE, np.float32(0), its)[1]) for s in states
     ]
-    assert tallies[0].entropy == pytest.approx(base.entropy, rel=1e-4)
-    assert tallies[1].entropy > base.entropy * 1.001
+    before, unmoved, moved = (each["policy/entropy"][0] for each in (base, *tallies))
+    assert unmoved == pytest.approx(before, rel=1e-4)
+    assert moved > before * 1.001
 
 
 @pytest.fixture(scope="module")
@@ -234,7 +238,7 @@ def test_the_partitioner_never_copies_an_activation_whole(capfd):
 
 def test_a_gradient_that_is_not_finite_changes_nothing_and_is_counted():
     its, (micro,) = spec(), batch()
-    bad = micro._replace(advantage_B=micro.advantage_B.at[3].set(jnp.inf))
+    bad = micro._replace(advantage_BT=micro.advantage_BT.at[3, 4].set(jnp.inf))
     state, _, _ = steps(its, [[micro]])
     before = jax.device_get(state)
     for in_row in (1, 2):

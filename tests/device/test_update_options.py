@@ -14,6 +14,7 @@ from handmade import group, right, wrong
 from lte_jax.boundary import pack
 from lte_jax.config import build
 from lte_jax.device import update as module
+from lte_jax.device.arrays import ON_POLICY
 from lte_jax.device.update import UpdateSpec, accumulate, initial_state, reference_weights, score, update, zero_sums
 from lte_jax.device.weights import Architecture
 from lte_jax.records import Origin
@@ -91,7 +92,9 @@ def assert_same_update(ours, reference):
     (our_gradients, our_tally), (gradients, tally) = ours, reference
     for a, b in zip(jax.tree.leaves(our_gradients), jax.tree.leaves(gradients), strict=True):
         assert np.linalg.norm(a - b) < 1e-5 * np.linalg.norm(b)
-    np.testing.assert_allclose(our_tally, tally, rtol=1e-4, atol=1e-6)
+    assert our_tally.keys() == tally.keys()
+    for name, pair in tally.items():
+        np.testing.assert_allclose(our_tally[name], pair, rtol=1e-4, atol=1e-6, err_msg=name)
 
 
 @pytest.fixture(scope="module")
@@ -116,24 +119,29 @@ def test_eight_devices_equal_one(name, whole):
 
 def test_every_option_acts_in_the_updates_above(whole):
     tally = whole["gspo_icepop_k3"][1]
-    assert tally.n_kl == tally.n_corrected == tally.n_on > 50 and tally.n_off > 30
-    assert 0 < tally.rejected < tally.n_on and tally.kl > 1 and 0 < tally.clipped < tally.outside
-    assert whole["cispo_k1"][1].clipped == 0 < whole["cispo_k1"][1].outside
+    value, n = ({name: pair[place] for name, pair in tally.items()} for place in (0, 1))
+    assert n["policy/kl"] == n["correction/weight_mean"] == n["ratio/on_policy_mean"] > 50
+    assert n["ratio/hinted_mean"] > 30 and value["policy/kl"] > 1
+    assert 0 < value["correction/rejected_frac"] < n["ratio/on_policy_mean"]
+    assert 0 < value["ratio/clipped_frac"] < value["ratio/outside_frac"]
+    cispo = whole["cispo_k1"][1]
+    assert cispo["ratio/clipped_frac"][0] == 0 < cispo["ratio/outside_frac"][0]
 
 
 def test_old_log_probs_are_the_trainers_on_on_policy_rows_and_the_samplers_on_hinted_ones():
     its, (micro,) = spec({"old_logp": "trainer"}), batch({})
     (ours,) = score(PARAMS, None, [micro], TEMPERATURE, its)
     logp_BT, _ = policy_logp(PARAMS, micro.tokens_BT, TEMPERATURE, its)
-    on_B = ~np.asarray(micro.off_policy_B)
-    expected_BT = np.where(micro.loss_mask_BT, logp_BT, 0)
-    np.testing.assert_allclose(ours.old_logp_BT[on_B], expected_BT[on_B], atol=1e-6)
-    np.testing.assert_array_equal(ours.old_logp_BT[~on_B], micro.behaviour_logp_BT[~on_B])
+    on_BT = np.asarray(micro.on_policy_BT)
+    np.testing.assert_allclose(ours.old_logp_BT[on_BT], np.asarray(logp_BT)[on_BT], atol=1e-6)
+    np.testing.assert_array_equal(ours.old_logp_BT[~on_BT], micro.behaviour_logp_BT[~on_BT])
     np.testing.assert_array_equal(ours.behaviour_logp_BT, micro.behaviour_logp_BT)
     _, tally = summed(its, [ours])
-    assert tally.ratio_on == pytest.approx(tally.n_on, rel=1e-6) and tally.outside == 0
-    assert tally.mismatch > 1  # still that of trainer and sampler
-    assert abs(tally.ratio_off / tally.n_off - 1) > 0.01
+    ratio, n_on = tally["ratio/on_policy_mean"]
+    assert ratio == pytest.approx(n_on, rel=1e-6) and tally["ratio/outside_frac"][0] == 0
+    assert tally["mismatch/mean_abs"][0] > 1  # still that of trainer and sampler
+    ratio, n_off = tally["ratio/hinted_mean"]
+    assert abs(ratio / n_off - 1) > 0.01
 
 
 def test_where_nothing_is_asked_for_nothing_is_scored():
@@ -149,7 +157,7 @@ def test_a_copy_in_the_compute_type_is_the_same_policy(dtype):
     assert copy["layers"]["gate"].dtype == dtype and copy["final_norm"].dtype == "float32"
     (scored,) = score(PARAMS, copy, [micro], TEMPERATURE, its)
     logp_BT, _ = policy_logp(PARAMS, micro.tokens_BT, TEMPERATURE, its)
-    np.testing.assert_allclose(scored.reference_logp_BT, np.where(micro.loss_mask_BT, logp_BT, 0), atol=1e-6)
+    np.testing.assert_allclose(scored.reference_logp_BT, np.where(micro.trained_BT, logp_BT, 0), atol=1e-6)
 
 
 @pytest.mark.parametrize("kl", ["k1", "k2", "k3"])
@@ -158,9 +166,9 @@ def test_a_kl_pulls_towards_the_reference(kl):
     its, (micro,) = spec({"kl": kl, "kl_coef": 1.0}), batch({"kl": kl})
     before_BT = module.trained_logp(PARAMS, micro, TEMPERATURE, its)
     micro = micro._replace(
-        advantage_B=jnp.zeros(16),
+        advantage_BT=jnp.zeros((16, 16)),
         entropy_scale_B=jnp.zeros(16),
-        off_policy_B=jnp.zeros(16, bool),
+        kind_BT=jnp.minimum(micro.kind_BT, ON_POLICY),
         old_logp_BT=before_BT,
     )
     (micro,) = score(PARAMS, reference_weights(OTHER, its), [micro], TEMPERATURE, its)

@@ -40,7 +40,8 @@ def test_entropy_of_what_was_drawn_at_other_temperatures_is_weighed_back():
     p, drawn = np.array([0.26894142, 0.73105858]), np.array([0.30294072, 0.69705928])
     n = np.rint(drawn * 10_000).astype(int)  # as often as each token would come
     behaviour, sampled = (tuple(np.repeat(np.log(values), n).tolist()) for values in (p, drawn))
-    heated = replace(wrong(tokens=(1,) * n.sum()), behaviour_logp=behaviour, sampled_logp=sampled)
+    heated = wrong(tokens=(1,) * n.sum())
+    heated = replace(heated, response=replace(heated.response, behaviour_logp=behaviour, sampled_logp=sampled))
     assert sampled_entropy([group(heated)], annealed=True) == pytest.approx(0.58220, abs=1e-4)
     assert sampled_entropy([group(heated)]) == pytest.approx(0.61617, abs=1e-4)  # the bias that the weights take away
     plain = group(wrong(tokens=(1, 2, 3), logp=(-0.1, -0.7, -1.3)), right(tokens=(1,), logp=(-0.2,)))

@@ -7,8 +7,9 @@ import pytest
 from handmade import HINTED, PROMPT, group, right, rollout, wrong
 
 from lte_jax.config import build
+from lte_jax.host.decisions import Decisions
 from lte_jax.host.diagnose import pass_level
-from lte_jax.host.explore import MEMORY_LISTS, Extra, Grpo, Lte, Luffy, make_strategy, mix
+from lte_jax.host.explore import MEMORY_LISTS, Extra, Grpo, Lte, Luffy, Tools, make_strategy, mix
 from lte_jax.records import Attempt, FailureMode, Group, Origin, PassLevel, Problem, Prompt, Retry, Rollout, Status
 
 G = 4
@@ -46,7 +47,11 @@ def config(seed=0, leak_patterns=("the note",), **explore):
 
 
 def lte(builder=None, **explore) -> Lte:
-    return Lte(config(**explore), builder or Hints(), distinct, {})
+    return Lte(tools(builder, **explore))
+
+
+def tools(builder=None, decisions=None, same_answer=distinct, **settings) -> Tools:
+    return Tools(config(**settings), builder or Hints(), same_answer, decisions or Decisions())
 
 
 def none_pass(*answers: str, **fields) -> Group:
@@ -68,7 +73,7 @@ def n_correct(its: Group) -> int:
 # Who is asked again, and for what
 
 
-@pytest.mark.parametrize("strategy", [Extra(config()), lte()], ids=["extra", "lte"])
+@pytest.mark.parametrize("strategy", [Extra(tools()), lte()], ids=["extra", "lte"])
 @pytest.mark.parametrize(
     "finished",
     [
@@ -86,13 +91,13 @@ def test_only_none_pass_groups_are_retried(strategy, finished):
 
 
 def test_grpo_never_retries():
-    assert Grpo().retry(none_pass(), {}) is None
-    with pytest.raises(ValueError, match="grpo never asks"):
-        Grpo().merge(none_pass(), hinted(right()))
+    assert Grpo(tools()).retry(none_pass(), {}) is None
+    with pytest.raises(ValueError, match="Grpo never asks"):
+        Grpo(tools()).merge(none_pass(), hinted(right()))
 
 
 def test_extra_draws_g_more_from_the_plain_prompt():
-    retry = Extra(config()).retry(none_pass(), {})
+    retry = Extra(tools()).retry(none_pass(), {})
     assert (retry.prompt, retry.n, retry.origin, retry.answers) == (PROMPT, G, Origin.EXTRA, ())
 
 
@@ -117,7 +122,9 @@ def test_with_nothing_to_list_the_plain_prompt_is_drawn_again_on_policy():
     assert (retry.mode, retry.answers) == (FailureMode.NO_ANSWER, ())
 
 
-@pytest.mark.parametrize("make", [lambda c, h: Extra(c), lambda c, h: Lte(c, h, distinct, {})], ids=["extra", "lte"])
+@pytest.mark.parametrize(
+    "make", [lambda c, h: Extra(Tools(c, h, distinct)), lambda c, h: Lte(Tools(c, h, distinct))], ids=["extra", "lte"]
+)
 def test_rounds_end_at_the_limit_or_with_the_first_correct_rollout(make):
     strategy = make(config(rounds=2), Hints())
     again = strategy.merge(none_pass(), hinted(wrong("5"), wrong("1")))
@@ -255,7 +262,7 @@ def test_a_recorded_list_is_used_again_and_nothing_is_compared():
     def never(pairs):
         raise AssertionError("compared again")
 
-    strategy = Lte(config(), Hints(), never, {(0, 0, 0): ("5", "6")})
+    strategy = Lte(tools(same_answer=never, decisions=Decisions({(0, 0): {"0/answers": ["5", "6"]}})))
     assert strategy.retry(none_pass("1", "2", "3", "1"), {}).answers == ("5", "6")
 
 
@@ -269,7 +276,7 @@ def test_memory_keeps_the_newest_lists():
 @pytest.mark.parametrize("explore", [{}, {"hints": "random", "answer_domain": DOMAIN}], ids=["real", "domain"])
 def test_memory_is_kept_only_where_it_is_read(explore):
     assert lte(**explore).observe({}, [none_pass()]) == {}
-    assert Extra(config()).observe({"a": 1}, [none_pass()]) == Grpo().observe({"a": 1}, [none_pass()]) == {"a": 1}
+    assert Extra(tools()).observe({"a": 1}, [none_pass()]) == Grpo(tools()).observe({"a": 1}, [none_pass()]) == {"a": 1}
 
 
 def test_a_random_list_is_as_long_as_the_real_list_would_have_been():
@@ -279,9 +286,7 @@ def test_a_random_list_is_as_long_as_the_real_list_would_have_been():
 
 
 def test_a_strategy_is_made_by_name():
-    made = {
-        name: make_strategy(config(strategy=name), Hints(), distinct, {}) for name in ("grpo", "extra", "lte", "luffy")
-    }
+    made = {name: make_strategy(config(strategy=name), Hints(), distinct) for name in ("grpo", "extra", "lte", "luffy")}
     assert list(map(type, made.values())) == [Grpo, Extra, Lte, Luffy]
 
 
@@ -301,7 +306,7 @@ def with_trace(its: Group, trace: str = "so 42") -> Group:
 
 @pytest.mark.parametrize("level", [none_pass(), group(wrong(), right(), right(), right()), group(*[right()] * 4)])
 def test_luffy_gives_every_group_its_problems_trace_once(level):
-    luffy = Luffy(config(), Spelled())
+    luffy = Luffy(tools(Spelled()))
     assert luffy.retry(level, {}) is None  # no trace
     retry = luffy.retry(with_trace(level), {})
     assert (retry.given, retry.n, retry.origin, retry.mode) == ((tuple(map(ord, "so 42")),), 1, Origin.TRACE, None)
@@ -314,7 +319,7 @@ def test_luffy_gives_every_group_its_problems_trace_once(level):
 
 def test_the_place_of_a_trace_is_drawn_from_seed_step_and_group_whatever_the_verdicts():
     def places(*rollouts, seed=0):
-        luffy, found = Luffy(config(seed=seed), Spelled()), []
+        luffy, found = Luffy(tools(Spelled(), seed=seed)), []
         for index in range(40):
             its = with_trace(group(*rollouts, index=index))
             trace = wrong(origin=Origin.TRACE)

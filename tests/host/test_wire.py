@@ -7,7 +7,7 @@ import pytest
 from handmade import group, right, rollout, wrong
 
 from lte_jax.host.wire import ARRAYS, decode_groups, encode_groups
-from lte_jax.records import Attempt, FailureMode, Origin, Prompt, Retry, Status
+from lte_jax.records import Attempt, Context, FailureMode, Kind, Lesson, Origin, Prompt, Response, Retry, Span, Status
 
 HINTED = Prompt("not 3, not 4", (7, 8, 9))
 
@@ -15,15 +15,24 @@ HINTED = Prompt("not 3, not 4", (7, 8, 9))
 def rescued():
     """A none-pass group with one undecided rollout, whose hinted round brought one right answer."""
     hinted = [replace(r, prompt=HINTED, round=1, index=n) for n, r in enumerate([wrong("5"), right()])]
-    hinted = [replace(r, origin=Origin.HINTED, sampled_logp=np.asarray(r.sampled_logp) - 0.5) for r in hinted]
+    hinted = [
+        replace(
+            r,
+            origin=Origin.HINTED,
+            response=replace(r.response, sampled_logp=np.asarray(r.response.sampled_logp) - 0.5),
+        )
+        for r in hinted
+    ]
+    hinted[0] = replace(hinted[0], trained_on=Context.OWN, kinds=(Span(1, Kind.UNTRAINED), Span(1, Kind.ON_POLICY)))
     before = group(wrong("3"), wrong("4"), rollout(Status.TIMEOUT), index=5)
     retry = Retry(HINTED, 2, Origin.HINTED, FailureMode.NONE_TRUNCATED, ("3", "4"))
     return replace(
         before,
         members=(before.initial[0], hinted[1], before.initial[2]),
         attempts=(Attempt(retry, tuple(hinted)),),
-        advantages=(-0.5, 0.5, None),
+        advantages=(((0, -0.5), (1, 0.25)), 0.5, None),
         entropy_scale=0.25,
+        lessons=(Lesson(HINTED, (4, 5, 2), 0.5, 1),),
     )
 
 
@@ -37,14 +46,16 @@ def test_a_group_comes_back_with_everything_in_it():
     sent = [rescued(), group(right(), wrong()), replace(group(wrong(), wrong()), attempts=(given,))]
     came = decode_groups(encode_groups(sent))
     for there, here in zip(came, sent, strict=True):
-        for name in ("problem", "prompt", "step", "index", "advantages", "entropy_scale"):
+        for name in ("problem", "prompt", "step", "index", "advantages", "entropy_scale", "lessons"):
             assert getattr(there, name) == getattr(here, name)
         assert [attempt.retry for attempt in there.attempts] == [attempt.retry for attempt in here.attempts]
         for got, wanted in zip(rows(there), rows(here), strict=True):
             for name in ARRAYS:
-                np.testing.assert_allclose(getattr(got, name), getattr(wanted, name), rtol=1e-7, err_msg=name)
-            for field in fields(wanted):
-                assert field.name in ARRAYS or getattr(got, field.name) == getattr(wanted, field.name)
+                values = [getattr(r.response, name) for r in (got, wanted)]
+                np.testing.assert_array_equal(values[0], np.asarray(values[1], ARRAYS[name]), err_msg=name)
+            for name in {field.name for field in fields(wanted)} - {"response"}:
+                assert getattr(got, name) == getattr(wanted, name)
+            assert got.response.truncated == wanted.response.truncated
 
 
 def test_a_member_is_still_one_of_the_groups_rollouts():
@@ -55,8 +66,8 @@ def test_a_member_is_still_one_of_the_groups_rollouts():
 
 def test_what_arrives_is_as_exact_as_what_the_engine_draws():
     logp = np.float32([-0.1, -1e-7, -12.3456789])
-    sent = replace(right(), tokens=np.int32([5, 2**31 - 1, 0]), behaviour_logp=logp, sampled_logp=logp - 1)
-    came = decode_groups(encode_groups([group(sent)]))[0].members[0]
+    sent = replace(right(), response=Response(np.int32([5, 2**31 - 1, 0]), logp, logp - 1, truncated=True))
+    came = decode_groups(encode_groups([group(sent)]))[0].members[0].response
     assert came.behaviour_logp.tobytes() == logp.tobytes() and came.sampled_logp.tobytes() == (logp - 1).tobytes()
     assert came.tokens.tolist() == [5, 2**31 - 1, 0]
 

@@ -143,8 +143,15 @@ def curves(runs: Sequence[Run]) -> dict:
     arms = list(dict.fromkeys(run.arm for run in runs))
     tables = [_tables(run) for run in runs]
     present = {table: _keys(found[table] for found in tables) for table in ("train", "eval")}
-    rest = tuple(Panel(key, "", ((key, ""),)) for key in sorted(present["train"] - PLACED))
-    sections = [("Held-out evaluations", _evaluation_panels(runs)), *SECTIONS, ("More metrics", rest)]
+    declared = _declared_panels(runs)
+    placed = PLACED | {key for panel in declared for key in _own(panel)}
+    rest = tuple(Panel(key, "", ((key, ""),)) for key in sorted(present["train"] - placed))
+    sections = [
+        ("Held-out evaluations", _evaluation_panels(runs)),
+        *SECTIONS,
+        ("Of the method", declared),
+        ("More metrics", rest),
+    ]
     return {
         "arms": arms,
         "runs": [
@@ -177,6 +184,17 @@ def _own(panel: Panel) -> set[str]:
 def _shown(panel: Panel, present: set[str]) -> dict:
     lines = [line for line in panel.lines if line[0] in present]
     return {"title": panel.title, "unit": panel.unit, "table": panel.table, "lines": lines}
+
+
+def _declared_panels(runs: Sequence[Run]) -> tuple[Panel, ...]:
+    """The charts that the runs' own code asks for; metrics of one chart are its lines."""
+    lines: dict[tuple[str, str], dict[str, str]] = {}
+    for metric in (metric for run in runs for metric in run.declared if metric.name not in PLACED):
+        lines.setdefault((metric.panel, metric.unit), {})[metric.name] = metric.name
+    return tuple(
+        Panel(title, unit, tuple((name, text if len(names) > 1 else "") for name, text in names.items()))
+        for (title, unit), names in lines.items()
+    )
 
 
 def _evaluation_panels(runs: Sequence[Run]) -> tuple[Panel, ...]:

@@ -11,8 +11,9 @@ import yaml
 from etils import epath
 
 from lte_jax.config import ConfigError
+from lte_jax.metric import Metric
 from lte_jax.paths import open_path
-from lte_jax.report.files import read_metrics
+from lte_jax.report.files import declared_metrics, read_metrics
 from lte_jax.report.runs import read_evaluations
 
 ANY_SEED = ("seed", "log.", "checkpoint.")  # settings in which the runs of one arm may differ
@@ -28,6 +29,7 @@ class Run:
     settings: dict[str, object]  # dotted name -> value, as config.yaml has them
     rows: tuple[dict, ...]  # metrics by step
     evaluations: dict[int, dict[str, dict[str, float]]]  # {steps done: {benchmark: metrics}}
+    declared: tuple[Metric, ...] = ()  # metrics that the run's own code shows, with their charts
 
     @property
     def seed(self) -> object:
@@ -68,7 +70,8 @@ def _read_run(folder: epath.Path) -> Run:
     if not rows:
         raise ConfigError(f"{folder}/metrics: no whole row yet; report after the first step")
     found = {step: metrics for step, metrics in read_evaluations(folder).items() if step <= len(rows)}
-    return Run(open_path(folder).name, "", folder, dict(_flat(values)), rows, found)
+    declared = tuple(declared_metrics(folder))
+    return Run(open_path(folder).name, "", folder, dict(_flat(values)), rows, found, declared)
 
 
 def _flat(values: dict, prefix: str = "") -> Iterator[tuple[str, object]]:

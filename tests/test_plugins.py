@@ -1,0 +1,127 @@
+"""Names in a config that stand for code: those of the package, and a user's own package outside of the repository."""
+
+import json
+import sys
+from importlib import import_module
+
+import numpy as np
+import plugin_package
+import pytest
+from commands import checkpoint_arrays, lte, make_base, small_run, without_times
+from etils import epath
+from pydantic import BaseModel
+
+from lte_jax.config import ConfigError, build
+from lte_jax.device import objectives
+from lte_jax.host.credit import make_credits
+from lte_jax.host.explore import STRATEGIES, make_strategy
+from lte_jax.metric import Metric, by_name
+from lte_jax.plugins import arguments, resolve
+from lte_jax.report.files import declared_metrics, read_metrics, read_rollouts
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    return make_base(tmp_path_factory.mktemp("base"), warmup_steps=60)
+
+
+@pytest.fixture
+def on_the_path(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(plugin_package.write(tmp_path / "elsewhere"))
+    yield import_module("someones_methods")
+    sys.modules.pop("someones_methods")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("ltee", "did you mean lte? wanted one of grpo, extra, lte, luffy, or module:Name of your own"),
+        ("no_such_module:Name", "cannot load it (ModuleNotFoundError: No module named 'no_such_module')"),
+        ("json:Nothing", "cannot load it (AttributeError: module 'json' has no attribute 'Nothing')"),
+        (":Name", "cannot load it (ValueError: Empty module name)"),
+        ("json:__name__", "wanted a builtins.type, got str"),
+    ],
+)
+def test_a_name_that_leads_nowhere_says_so(name, said):
+    with pytest.raises(ConfigError) as error:
+        resolve("explore.strategy", name, STRATEGIES, type)
+    assert f"explore.strategy = {name}: {said}" in str(error.value)
+
+
+def test_a_class_of_another_kind_is_refused():
+    with pytest.raises(ConfigError, match="wanted a subclass of lte_jax.host.explore.Strategy"):
+        make_strategy(build({"explore": {"strategy": "json:JSONDecoder"}}), None, None)
+    with pytest.raises(ConfigError, match="wanted a subclass of lte_jax.host.credit.Credit"):
+        make_credits(build({"advantage": {"credits": ["json:JSONDecoder"]}}))
+
+
+def test_settings_of_a_plug_in_are_its_models():
+    class Settings(BaseModel, extra="forbid"):
+        n: int = 2
+
+    assert arguments("explore.args", {"n": 3}, Settings) == Settings(n=3)
+    assert arguments("explore.args", {}, None) is None
+    with pytest.raises(ConfigError, match=r"explore.args: m: Extra inputs.*got 3; its settings are n"):
+        arguments("explore.args", {"m": 3}, Settings)
+    with pytest.raises(ConfigError, match="has no settings of its own, got {'n': 3}"):
+        make_strategy(build({"explore": {"strategy": "lte", "args": {"n": 3}}}), None, None)
+    with pytest.raises(ConfigError, match="settings for x:Y, which advantage.credits does not name"):
+        make_credits(build({"advantage": {"args": {"x:Y": {}}}}))
+
+
+def test_the_names_that_the_settings_know_are_those_of_the_code():
+    """config.py reads no code, so it spells them; a name in one place alone would be refused, or never found."""
+    known = {
+        ("explore", "strategy"): STRATEGIES,
+        ("loss", "on_policy_objective"): objectives.ON_POLICY_OBJECTIVES,
+        ("loss", "hinted_objective"): objectives.HINTED_OBJECTIVES,
+        ("loss", "supervised_objective"): objectives.SUPERVISED_OBJECTIVES,
+    }
+    for (section, name), code in known.items():
+        with pytest.raises(ConfigError) as error:
+            build({section: {name: "?"}})
+        assert f"wanted one of {', '.join(code)}, or" in str(error.value)
+
+
+def test_a_metric_is_declared_once():
+    with pytest.raises(ValueError, match="declared twice: .'a/b'"):
+        by_name(Metric("a/b"), Metric("a/b", "max"))
+
+
+def test_an_objective_of_ones_own_reads_its_settings_and_shows_its_metrics(on_the_path):
+    config = build({}, plugin_package.OVERRIDES).loss
+    objective, args = objectives.chosen(config, "on_policy")
+    assert objective is on_the_path.SQUARED and args.n == 4
+    tokens = objectives.TokenInputs(np.log(np.float32([1, 2])), np.float32([1, -3]), None, None, True, args)
+    value, shown = objective.value(tokens, config)
+    np.testing.assert_allclose(value, [1, -6 - 4 * 3], rtol=1e-6)
+    np.testing.assert_allclose(shown["squared/penalty"], [0, 3], rtol=1e-6, atol=1e-12)
+
+
+@pytest.mark.parametrize("n_devices", [1, 8])
+def test_a_package_outside_of_the_repository_trains_stops_and_goes_on(base, tmp_path, n_devices):
+    """Without an edit of this one: four steps at once, and two steps, a stop, and two more, are the same to the bit."""
+    runs = [tmp_path / "whole", tmp_path / "resumed"]
+    environment = {
+        "PYTHONPATH": plugin_package.write(tmp_path / "elsewhere"),
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={n_devices}",
+    }
+    for run, steps in ((runs[0], 4), (runs[1], 2), (runs[1], 4)):
+        lte(*small_run(base, run, *plugin_package.OVERRIDES, f"steps={steps}"), **environment)
+    rows = [without_times(read_metrics(epath.Path(run))) for run in runs]
+    assert rows[0] == rows[1]
+    for ours, theirs in zip(*map(checkpoint_arrays, runs), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    trained = [row for row in rows[0] if "squared/penalty" in row]
+    assert trained and all(row["squared/penalty_max"] >= row["squared/penalty"] >= 0 for row in trained)
+    assert any(
+        row["supervised/tokens"] > 0 and row["supervised/neg_logp"] > 0 for row in rows[0] if "supervised/tokens" in row
+    )
+    host = json.loads((runs[0] / "checkpoints/4/host/metadata").read_text())
+    assert host["memory"] == {"steps": 4} and host["credit_memory"] == {"someones_methods:Late": {"groups": 32}}
+    groups = list(read_rollouts(epath.Path(runs[0])))
+    assert {len(a["rollouts"]) for g in groups for a in g["attempts"]} == {3}
+    assert all(g["decisions"] == ({"0/n": 3} if g["attempts"] else {}) for g in groups)
+    assert any(isinstance(a, list) for g in groups for a in g["advantages"])
+    shown = {metric.name for metric in declared_metrics(epath.Path(runs[0]))}
+    assert {"squared/penalty", "squared/penalty_max", "supervised/tokens"} <= shown
