@@ -1,10 +1,16 @@
 """How fast the verifier is, how much of it workers decide, and that a long run neither grows nor gets stuck.
 
     python bench/verify.py --responses ../shared/benchmarks/responses.jsonl [--n 100000] [--workers 1]
+    python bench/verify.py --against math-verify [--benchmarks ../shared/benchmarks]
 
 `--responses`: JSONL of {gold, prediction}. Prints one JSON line each: `speed`, the file's own responses graded once on
 one core, every cache cold at the start; `soak`, n responses, half of them the file's, half of them changed at random or
 hostile, with the memory of this process and of the workers before and after.
+
+`--against`: one line for each set of cases and verifier: cases, right ones, false positives and negatives, cases per
+second. The sets: our own tables in tests/host/verify_cases, and of each file of `--benchmarks` every reference answer
+in a box against itself (to be accepted) and against the next row's other one (not to be). math-verify is installed for
+this only: `pip install 'math-verify[antlr4_13_2]'`.
 """
 
 import argparse
@@ -16,6 +22,7 @@ from collections import Counter
 from pathlib import Path
 
 from lte_jax.host.verify import Verifier, judge
+from lte_jax.host.verify.against import other_verifier
 from lte_jax.host.verify.extract import extract
 
 HOSTILE = (
@@ -25,6 +32,8 @@ HOSTILE = (
     r"\binom{2000}{1000}", r"\lfloor 10^{300}\pi \rfloor", ", ".join(map(str, range(60))), "", "\u200b", "٤٢",
 )  # fmt: skip
 BATCH = 1_000
+TABLES = Path(__file__).resolve().parents[1] / "tests" / "host" / "verify_cases"
+Case = tuple[str, str, bool]  # gold, response, whether it is correct
 
 
 def forget() -> None:
@@ -101,6 +110,67 @@ def soak(rows: list[tuple[str, str]], n: int, workers: int) -> dict:
     }  # fmt: skip
 
 
+def own_tables() -> dict[str, list[Case]]:
+    """The tables of the tests: pairs of answers, which go into a box, and whole responses."""
+    pairs = [
+        (*line.split(" ;; "), name == "equal")
+        for name in ("equal", "different")
+        for line in (TABLES / f"{name}.txt").read_text(encoding="utf-8").splitlines()
+        if not line.startswith("# ")
+    ]
+    stated, gold = [], ""
+    for line in (TABLES / "stated.txt").read_text(encoding="utf-8").splitlines():
+        if line.startswith("# ") and " ;; " in line:
+            gold = line.split(" ;; ")[1]
+        elif line[:2] in ("+ ", "- "):
+            stated.append((gold, line[2:].replace("⏎", "\n"), line[0] == "+"))
+    boxed = [(gold, rf"So we get $\boxed{{{answer}}}$.", correct) for gold, answer, correct in pairs]
+    return {"own pairs": boxed, "own responses": stated}
+
+
+def golds(folder: Path) -> dict[str, list[Case]]:
+    """The reference answers of all files, each in a box against itself and against the next other text."""
+    answers = [
+        row["answer"]
+        for path in sorted(folder.glob("*.jsonl"))
+        for row in map(json.loads, path.read_text(encoding="utf-8").splitlines())
+        if "answer" in row
+    ]
+    itself = [(answer, rf"\boxed{{{answer}}}", True) for answer in answers]
+    others = [(a, rf"\boxed{{{b}}}", False) for a, b in zip(answers, answers[1:], strict=False) if a != b]
+    return {"golds, itself": itself, "golds, the next one": others}
+
+
+def compare(name: str, folder: Path | None) -> list[dict]:
+    """Our verifier and the other one on the same cases, one after the other."""
+    other = other_verifier(name)
+    lines = []
+    with Verifier(workers=1, batch_timeout_s=3_600) as verifier:
+        verifier.same_answer([("x+1", "1+x")])  # the workers are up
+        for title, cases in (own_tables() | (golds(folder) if folder else {})).items():
+            forget()
+            start = time.perf_counter()
+            verdicts = verifier.grade_many([(gold, response, False) for gold, response, _ in cases])
+            middle = time.perf_counter()
+            theirs = [other(gold, response) for gold, response, _ in cases]
+            end = time.perf_counter()
+            lines.append(scored(title, "lte", cases, [verdict.correct for verdict in verdicts], middle - start))
+            lines.append(scored(title, name, cases, theirs, end - middle))
+    return lines
+
+
+def scored(title: str, name: str, cases: list[Case], said: list[bool | None], seconds: float) -> dict:
+    wanted = [correct for _, _, correct in cases]
+    right = sum(bool(a) == b for a, b in zip(said, wanted, strict=True))
+    false_positives = sum(bool(a) and not b for a, b in zip(said, wanted, strict=True))
+    return {
+        "bench": "verify/against", "set": title, "verifier": name, "n": len(cases), "right": right,
+        "right_frac": round(right / len(cases), 4), "false_positives": false_positives,
+        "false_negatives": len(cases) - right - false_positives, "failed": said.count(None),
+        "per_s": round(len(cases) / seconds),
+    }  # fmt: skip
+
+
 def resident_mb(pid: int | str) -> int:
     """Of a live process (Linux)."""
     status = Path(f"/proc/{pid}/status").read_text()
@@ -109,15 +179,23 @@ def resident_mb(pid: int | str) -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--responses", type=Path, required=True)
+    parser.add_argument("--responses", type=Path)
     parser.add_argument("--n", type=int, default=100_000)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--against")
+    parser.add_argument("--benchmarks", type=Path)
     arguments = parser.parse_args()
-    lines = [json.loads(line) for line in arguments.responses.read_text(encoding="utf-8").splitlines()]
-    rows = [(line["gold"], line["prediction"]) for line in lines]
-    print(json.dumps(speed(rows, arguments.repeats)), flush=True)
-    print(json.dumps(soak(rows, arguments.n, arguments.workers)))
+    if not (arguments.responses or arguments.against):
+        parser.error("wanted --responses FILE, --against NAME or both")
+    if arguments.responses:
+        lines = [json.loads(line) for line in arguments.responses.read_text(encoding="utf-8").splitlines()]
+        rows = [(line["gold"], line["prediction"]) for line in lines]
+        print(json.dumps(speed(rows, arguments.repeats)), flush=True)
+        print(json.dumps(soak(rows, arguments.n, arguments.workers)), flush=True)
+    if arguments.against:
+        for line in compare(arguments.against, arguments.benchmarks):
+            print(json.dumps(line))
 
 
 if __name__ == "__main__":

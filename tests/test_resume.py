@@ -169,6 +169,8 @@ def test_each_lever_of_the_out_of_memory_table_works_on_a_run_that_ran_out(place
                 opened(place, changed)
         opened(place, changed, change=is_method)
         assert config.load(place / "run/config.yaml") == changed
+    shutil.rmtree(place / "run/checkpoints")  # it ran out in its first step
+    opened(place, config.build(changed.model_dump(), ["engine.slots=2"]))
 
 
 def opened(place, changed, contents=None, **given) -> None:
@@ -277,6 +279,11 @@ def test_a_file_that_has_not_changed_is_read_once(place, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(starting, "_tensors_digest", lambda path: pytest.fail("read again"))
         assert starting.begin_record(source, record.seen).result() == record
+    content = bytearray(Path("base/model.safetensors").read_bytes())
+    content[-1] ^= 1
+    Path("base/model.safetensors").write_bytes(content)
+    os.utime("base/model.safetensors", (1, 1))  # as cp -p leaves it: the same size and time
+    assert starting.begin_record(source, record.seen).result().digest != record.digest
     # the same tensors in two files
     names = sorted(arrays)
     parts = {"a.safetensors": names[:5], "b.safetensors": names[5:]}

@@ -31,6 +31,12 @@ def test_near_misses_are_not_equal(gold, answer):
     assert verdict(gold, answer) in ("different", "unparsable")
 
 
+@pytest.mark.parametrize(("gold", "answer"), pairs("kinds"))
+def test_of_each_kind_the_right_ones_are_equal_and_the_near_misses_are_not(gold, answer):
+    mark, _, gold = gold.partition(" ")
+    assert {"=": True, "!": False}[mark] is (verdict(gold, answer) == "equal")
+
+
 def test_the_caller_decides_rational_answers_without_sympy():
     cheap = [("420", "420.0"), (r"\frac{1}{2}", "0.5"), ("(1,2)", "(1, 3)"), (r"\{1,2\}", r"\{2, 1\}")]
     for gold, answer in cheap:
@@ -40,6 +46,7 @@ def test_the_caller_decides_rational_answers_without_sympy():
 def test_tolerance_is_only_for_an_inexact_gold_and_is_relative():
     assert verdict("8.7e8", "870050000") == "equal"
     assert verdict("8.7e8", "870100000") == "different"
+    assert verdict("17.001", "17.0") == "equal" and verdict("17.001", "17") == "different"
     assert verdict("870000000", "870050000") == "different"
     assert verdict("1.4142", r"\sqrt{2}") == "equal"
     assert decide_fully("1.4142", r"\sqrt{2}", {"relative_tolerance": 0.0}) == "different"

@@ -39,7 +39,7 @@ FOUND = [
     ("Hence the answer equals 7.", "marker", "7"),
     ("The answer, therefore, is 9.", "marker", "9"),
     ("so the answer is that there are 5 ways.", "marker", "5 ways"),
-    ("The answer is $x=1$ or $x=2$.", "marker", "x=1, x=2"),
+    ("The answer is $x=1$ or $x=2$.", "marker", "x=1 or x=2"),
     ("The answer is x < 5.", "marker", "x < 5"),
     ("the answer is 3 (since 1+2=3).", "marker", "3"),
     ("答案是 5。", "marker", "5"),

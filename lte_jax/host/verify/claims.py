@@ -7,7 +7,7 @@ import re
 
 from lte_jax.host.verify.phrases import COPULA, COUNTED, ENDING, FOREIGN, SCALE, UNSAFE, UNSAFE_AFTER, UNSAFE_BEFORE
 from lte_jax.host.verify.sentences import (
-    NUMBER, formulas, is_changed, is_sentence, number_there, sentence_end, unknown_words,
+    NUMBER, Run, formulas, is_changed, is_sentence, number_there, sentence_end, unknown_words,
 )  # fmt: skip
 
 _MAX_CHARS = 4_000
@@ -16,10 +16,13 @@ _FILLERS = (
     "approximately about simply exactly therefore thus then hence so equal\\sto indeed just only clearly given\\sby "
     "definitely certainly obviously probably likely option choice letter either that(?=\\s) still again actually really"
 ).split()
-_FILLER = re.compile(rf"(?i)(?:{'|'.join(_FILLERS)}|(?:=|:|\\boxed)(?!\{{)),?\s{{0,3}}(?!\w{{0,20}}['’])")
+_FILLER = re.compile(
+    rf"(?i)(?:{'|'.join(_FILLERS)}|(?:=|:|\\boxed)(?!\{{)),?\s{{0,3}}(?!\w{{0,20}}['’])"
+)  # fmt: skip
 _NOT_BUT = re.compile(r"(?i)not\s[^.\n]{1,60}?,?\s(?:but|rather)\s(?:rather\s)?")
 _OPENERS = ("$", "\\(", "\\[")
 _MONEY = re.compile(r"\$\s?[0-9][0-9,]*(?:\.[0-9]+)?(?![0-9^_*/+=\\{}<>-])(?=\s+[A-Za-z]{2}|[.,;!]?(?:\s|\Z))")
+_MINUS = re.compile(r"(?i)\A(?:negative|minus)\s(?=[0-9$])")
 _DIGIT = re.compile(r"[0-9]")
 _FOREIGN = re.compile(FOREIGN)
 _MATH_START = re.compile(r"[-+±$€£(\[{\\0-9.|]")
@@ -31,6 +34,7 @@ _AFTER_UNIT = re.compile(
     r"|they|it)\b"
 )
 _LETTER_FIRST = re.compile(r"\(?([A-J])\)?,\s(?=[a-z]{1,12}\s[a-z])")
+_NAME_FIRST = re.compile(r"([A-Z][a-z]{1,20}(?: [A-Z][a-z]{1,20}){0,2}), (?:the|an?) [a-z][^0-9$]{0,200}\Z")
 _LONE_LETTER = re.compile(r"(?<![\w$\\])\(?([A-HJ])\)?(?![\w'’])")
 _ANOTHER_COUNT = re.compile(r"(?:[,;]|\band\b)\s{0,3}[-$]?[0-9]")
 _IS_THE_ANSWER = re.compile(
@@ -50,7 +54,7 @@ def claim(tail: str, complete: bool = True) -> str | None:
         text = text[filler.end() :].lstrip()
     text = text.removeprefix("\\") if text.startswith("\\$") else text
     if text.startswith(_OPENERS) and not _MONEY.match(text):
-        if (run := formulas(text, first_only=True)) and run[1] == 0:
+        if (run := formulas(text, first_only=True)) and run.begin == 0:
             return _formula_claim(text, run, complete)
         if not complete:
             return None
@@ -61,27 +65,28 @@ def claim(tail: str, complete: bool = True) -> str | None:
     return _sentence_claim(text if end is None else text[:end], depth=0)
 
 
-def _formula_claim(text: str, run: tuple[list[str], int, int, bool], complete: bool) -> str | None:
+def _formula_claim(text: str, run: Run, complete: bool) -> str | None:
     """Of `$n$ is 34` what follows; of `$5$ or more` nothing."""
-    contents, _, end, _ = run
-    stop = sentence_end(text[end:])
+    stop = sentence_end(text[run.end :])
     if not complete and stop is None:
         return None
-    sentence = (text[end:] if stop is None else text[end : end + stop]).lstrip()
-    if len(contents) == 1 and (copula := COPULA.match(sentence)):
+    sentence = (text[run.end :] if stop is None else text[run.end : run.end + stop]).lstrip()
+    if len(run.contents) == 1 and (copula := COPULA.match(sentence)):
         return _sentence_claim(sentence[copula.end() :], depth=1)
-    return None if UNSAFE_AFTER.match(text, end) else ", ".join(contents)
+    return None if UNSAFE_AFTER.match(text, run.end) else run.text
 
 
 def _sentence_claim(sentence: str, depth: int) -> str | None:
     answer = sentence.strip(' *_.,;:!"“”')
     if answer.count("$") == 1 and not _MONEY.match(answer):
         answer = answer.replace("$", "").strip()
-    answer = ENDING.sub("", answer)
+    answer = _MINUS.sub("-", ENDING.sub("", answer))
     if not answer:
         return None
     if (letter := _LETTER_FIRST.match(answer)) and not _LONE_LETTER.search(answer, letter.end()):
         return letter[1]  # B, a safe choice
+    if name := _NAME_FIRST.match(answer):
+        return name[1]  # Paris, the capital of France
     if not unknown_words(answer):
         return answer
     if first := _NUMBER_FIRST.fullmatch(answer):
@@ -94,7 +99,7 @@ def _sentence_claim(sentence: str, depth: int) -> str | None:
 def _inside(answer: str) -> str | None:
     """The only formula or number of a sentence; of words without either the words themselves."""
     if run := formulas(answer, first_only=True):
-        return None if is_changed(answer, run[1], run[2]) else ", ".join(run[0])
+        return None if is_changed(answer, run.begin, run.end) else run.text
     if _MATH_START.match(answer) or not _DIGIT.search(answer):
         return answer
     return _only_number(answer) or (None if UNSAFE.search(answer) or is_sentence(answer) else answer)
@@ -117,8 +122,8 @@ def _right_side(answer: str, depth: int, plain_left: bool = False) -> str | None
         return None
     if UNSAFE.match(right) or not _is_definite(right):
         return None
-    if right.startswith(_OPENERS) and (run := formulas(right, first_only=True)) and run[1] == 0:
-        return None if UNSAFE_AFTER.match(right, run[2]) else ", ".join(run[0])
+    if right.startswith(_OPENERS) and (run := formulas(right, first_only=True)) and run.begin == 0:
+        return None if UNSAFE_AFTER.match(right, run.end) else run.text
     return _sentence_claim(right, depth + 1)
 
 

@@ -7,13 +7,14 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
+from lte_jax.host.verify.products import determinant
 from lte_jax.host.verify.syntax import INFINITY, REALS, Node, Unreadable, scalar
 from lte_jax.host.verify.tokens import FUNCTIONS, GREEK
 
 if TYPE_CHECKING:
     from lte_jax.host.verify.parse import Parser
 
-_MATRICES = frozenset("pmatrix bmatrix matrix vmatrix Bmatrix Vmatrix smallmatrix array".split())
+_MATRICES = frozenset("pmatrix bmatrix matrix vmatrix Bmatrix smallmatrix array".split())
 _ACCENTS = frozenset("hat bar tilde dot ddot overline overrightarrow widehat".split())
 _NAMES = GREEK | frozenset(
     "hbar ell odot angle triangle partial nabla mho star prime max min gcd lcm dots ldots cdots Re Im".split()
@@ -126,6 +127,8 @@ def _environment(parser: "Parser") -> Node:
         raise Unreadable("a matrix with uneven rows")
     if kind == "cases" and len(rows[0]) == 1:
         return Node("list", tuple(row[0] for row in rows))
+    if kind == "vmatrix":
+        return determinant(rows)
     parts = tuple(part for row in rows for part in row)
     return Node("cases" if kind == "cases" else "matrix", parts, (len(rows), len(rows[0])))
 

@@ -8,7 +8,7 @@ from fractions import Fraction
 from lte_jax.config import ConventionsConfig
 from lte_jax.host.verify.exact import last_place, rational
 from lte_jax.host.verify.limits import MAX_COMPARISONS
-from lte_jax.host.verify.shapes import bound_name, is_definition, is_equation, is_name, shape
+from lte_jax.host.verify.shapes import bound_name, is_definition, is_equation, is_name, names, shape
 from lte_jax.host.verify.syntax import Node, TooLarge, is_inexact, replace, symbols, walk
 from lte_jax.host.verify.units import units_conflict
 
@@ -32,9 +32,13 @@ class Comparison:
             raise TooLarge(f"more than {MAX_COMPARISONS} comparisons of parts")
         if "approx" in (gold.op, answer.op):
             return self._alternatives(gold, answer)
-        names = bound_name(gold), bound_name(answer)
-        if None not in names and names[0] != names[1]:
+        bound = bound_name(gold), bound_name(answer)
+        if None not in bound and bound[0] != bound[1]:
             return False  # x > 2 is not y > 2
+        if "list" in (gold.op, answer.op):
+            given = names(gold), names(answer)
+            if None not in given and given[0] != given[1]:
+                return False  # x = 1 or x = 2 is not x = 1, y = 2
         return self._shaped(shape(gold), shape(answer))
 
     def _alternatives(self, gold: Node, answer: Node) -> bool:
@@ -103,8 +107,8 @@ class Comparison:
         """A bare list matches a tuple in order and a set in any order; a set never matches a tuple."""
         ops = {gold.op, answer.op}
         if ops == {"list", "tuple"} or (ops == {"list"} and not self.conventions.list_is_unordered):
-            brackets = gold.value or answer.value
-            return brackets in (None, "()", "[]") and self._in_order(gold.args, answer.args)
+            brackets = [side.value for side in (gold, answer) if side.op == "tuple"]
+            return set(brackets) <= {"()", "[]"} and self._in_order(gold.args, answer.args)
         if ops == {"list", "matrix"}:
             return self._matrices(gold, answer)
         return ops <= {"list", "set"} and self._any_order(gold.args, answer.args)
@@ -113,7 +117,7 @@ class Comparison:
         matrix, other = (gold, answer) if gold.op == "matrix" else (answer, gold)
         if other.op == "matrix":
             return gold.value == answer.value and self._in_order(gold.args, answer.args)
-        is_vector = 1 in matrix.value and other.op in ("tuple", "list") and other.value in (None, "()", "[]")
+        is_vector = 1 in matrix.value and (other.op == "list" or other.op == "tuple" and other.value in ("()", "[]"))
         return is_vector and self._in_order(gold.args, answer.args)
 
     # equations
@@ -166,7 +170,7 @@ class Comparison:
             not self.conventions.units_optional and bool(gold_unit) != bool(answer_unit)
         ):
             return False
-        tolerance = self.conventions.relative_tolerance if is_inexact(gold) else 0.0
+        tolerance = self._tolerance(gold, answer)
         if gold.op == "pct" or answer.op == "pct":
             return self._percentages(gold, answer, tolerance)
         if gold.op == "base" or answer.op == "base":
@@ -176,6 +180,23 @@ class Comparison:
         if not tolerance and self._is_long_decimal(gold, answer):
             tolerance = last_place(answer.value) / abs(answer.value)
         return self.arithmetic.equal(gold, answer, tolerance)
+
+    def _tolerance(self, gold: Node, answer: Node) -> float | Fraction:
+        """Relative to the gold. A gold of three digits or more with a decimal point is matched by what rounds to it at its
+        own last digit: exact values, and decimals that are given two digits further. Beyond that `relative_tolerance`
+        is a convention, and none for exact values: 17 is not 17.001."""
+        if not is_inexact(gold):
+            return 0.0
+        relative = self.conventions.relative_tolerance
+        value = rational(gold)
+        place = last_place(value) if value and value.denominator > 1 else None
+        if not place or not relative:
+            return relative
+        exact = None if symbols(answer) else rational(answer)
+        is_written = exact is not None and is_inexact(answer)
+        further = not is_written or last_place(exact) * 100 <= place
+        rounding = place / 2 / abs(value) if abs(value / place) >= 100 and further else 0
+        return max(rounding, relative) if exact is None or is_written else rounding
 
     def _is_long_decimal(self, gold: Node, answer: Node) -> bool:
         """1.4142135624 for sqrt(2); never a rounded form of a gold that has a finite decimal form itself."""
@@ -192,7 +213,7 @@ class Comparison:
         inner_answer = answer.args[0] if answer.op == "pct" else answer
         if self.arithmetic.equal(inner_gold, inner_answer, tolerance):
             return True
-        as_decimal = self.conventions.percent_is_decimal and gold.op == "pct" and answer.op != "pct"
+        as_decimal = self.conventions.percent_is_decimal and gold.op != answer.op
         return as_decimal and self.arithmetic.equal(gold, answer, tolerance)
 
     def _bases(self, gold: Node, answer: Node, tolerance: float) -> bool:

@@ -12,10 +12,10 @@ from lte_jax.host.verify.boxes import BOX_MARKS, Boxed, boxed, names_of, run_of
 from lte_jax.host.verify.choices import last_choice, leading_choice
 from lte_jax.host.verify.claims import claim
 from lte_jax.host.verify.limits import MAX_ITEMS, MAX_RESPONSE_CHARS
-from lte_jax.host.verify.markers import DISOWNED, in_ascii, last_markers
+from lte_jax.host.verify.markers import DISOWNED, TAKEN_BACK, in_ascii, last_markers
 from lte_jax.host.verify.phrases import UNSAFE
 from lte_jax.host.verify.sentences import (
-    formulas, is_changed, last_number, number_there, sentence_end, unknown_words,
+    formulas, is_changed, last_number, number_there, sentence_end, unknown_words, without_asides,
 )  # fmt: skip
 from lte_jax.host.verify.words import meaning
 
@@ -42,6 +42,8 @@ _MAX_MARKERS = 16  # that are tried, from the last
 _WHOLE_CHARS = 400  # of a response that is an answer and nothing else
 _NEW_SENTENCE = re.compile(r"[.!?\n;。](?=\s|\Z)|。")
 _CHOICE = re.compile(r"\(?[A-J]\)?[.:)]?")
+_YES_OR_NO = re.compile(r"(?i)\s{0,8}[*_]{0,3}(yes|no)[*_]{0,3}[,.!;:][*_]{0,3}(?:\s|\Z)")
+_VALUE = re.compile(r"[0-9$\\]")
 _FEW_WORDS = re.compile(r"[A-Za-z][A-Za-z' -]{1,40}[.!]?")
 _SHORT_WORDS = frozenset("so it is we he of an at by as be if no its my me us do go".split())
 
@@ -88,7 +90,7 @@ def _after_marker(text: str, truncated: bool) -> tuple[str | None, int]:
             or UNSAFE.search(match.group().partition(" ")[2])
         ):
             answer = claim(text[match.end() : match.end() + _TAIL_CHARS], complete=not truncated)
-        if answer is not None and answer not in taken_back:
+        if answer is not None and answer not in taken_back and not TAKEN_BACK.search(text, end, end + _TAIL_CHARS):
             return answer, 0
         taken_back += " " + text[match.end() : end]
     if not markers:
@@ -114,19 +116,25 @@ def _whole(text: str) -> str | None:
     return line
 
 
+def _yes_or_no(text: str) -> str | None:
+    """`Yes` of "Yes, it is.", where no value is stated."""
+    match = _YES_OR_NO.match(text)
+    return match[1] if match and not _VALUE.search(text) and len(text) <= _WHOLE_CHARS else None
+
+
 def _last(text: str) -> Found | None:
     """The last formula, number or choice, whichever stands last; None where a word changes it, `less than 8`."""
-    tail = text[-_TAIL_CHARS:]
+    tail = without_asides(text[-_TAIL_CHARS:])
     formula, number, letter = formulas(tail, first_only=False), last_number(tail), last_choice(tail)
-    ends = [formula[2] if formula else 0, number.end() if number else 0, letter[1] if letter else 0]
+    ends = [formula.end if formula else 0, number.end() if number else 0, letter[1] if letter else 0]
     if not any(ends):
         return None
     if ends[2] == max(ends):
         return Found(letter[0], "last_choice")
     if ends[0] >= ends[1]:
-        run, begin, end, alternatives = formula
-        changed = is_changed(tail, begin, end)
-        return None if changed else Found(run[-1], "last_formula", tuple(run), joined=alternatives)
+        if is_changed(tail, formula.begin, formula.end):
+            return None
+        return Found(formula.contents[-1], "last_formula", formula.contents, joined=formula.alternatives)
     return None if is_changed(tail, *number.span()) else Found(number_there(tail, number), "last_number")
 
 
@@ -146,7 +154,7 @@ def extract(response: str, truncated: bool = False) -> Found | None:
         return None
     if not end and (whole := _whole(text)):
         return Found(whole, "whole")
-    if not end and (choice := leading_choice(text)):
+    if not end and (choice := leading_choice(text) or _yes_or_no(text)):
         return Found(choice, "first_choice")
     return _last(text[end:])
 

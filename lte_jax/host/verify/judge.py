@@ -16,6 +16,7 @@ from lte_jax.host.verify.sentences import is_sentence
 from lte_jax.host.verify.shapes import shape
 from lte_jax.host.verify.syntax import Node, TooLarge, Undecided, Unreadable
 from lte_jax.host.verify.words import meaning
+from lte_jax.host.verify.units import currencies_conflict
 from lte_jax.records import Status
 
 DEFAULT = ConventionsConfig()
@@ -132,12 +133,15 @@ def _is_readable(text: str) -> bool:
 
 def settle(gold: str, answer: str, arithmetic, conventions: ConventionsConfig) -> Status:
     """The status of an answer by one arithmetic. Raises Undecided where that does not reach."""
+    written = gold
     try:
         gold = gold_text(gold)
     except (TooLarge, Unreadable):
         return Status.BAD_GOLD
     if not gold:
         return Status.BAD_GOLD
+    if currencies_conflict(written, answer):
+        return Status.DIFFERENT
     try:
         return _compare(gold, normalise(answer), arithmetic, conventions)
     except TooLarge:

@@ -1,4 +1,4 @@
-r"""What announces a final answer, in the languages that responses come in: "the answer is", `Réponse :`, `答案是`, `####`.
+r"""What announces a final answer, in the languages of responses: "the answer is", `Réponse :`, `答案是`, `####`.
 
 Tables of words, compiled once. All quantifiers are bounded, so that no input can make a pattern slow.
 """
@@ -62,6 +62,13 @@ DISOWNED = re.compile(
     r"(?i)(?:\bnot|n['’]t|\bnever) (?:think|believe|say|mean|claim|know)\b"
     r"|\b(?:if|suppose|assume|whether|unless|until|doubt|wrong|incorrect|false|previous|earlier|initial|naive|trivial"
     r"|no longer|is it true|expected|why)\b|не думаю|如果|假设|若|もし|\bnicht\b|\bn['’]est pas\b|\bno creo\b"
+)
+
+TAKEN_BACK = re.compile(  # said after an answer
+    r"(?i)\b(?:wait|actually|correction|scratch that|on second thought|sorry|oops|hmm|(?:a|my|made a) mistake"
+    r"|(?:that|this|it)(?: is|['’]s) (?:wrong|incorrect|not right|not correct)"
+    r"|(?:that|this|it) (?:can['’]t|cannot) be)\b"
+    r"|等等|不对|不對|错了|錯了"
 )
 
 

@@ -8,6 +8,7 @@ import re
 import unicodedata
 
 from lte_jax.host.verify.limits import MAX_ANSWER_CHARS
+from lte_jax.host.verify.numerals import word_value
 from lte_jax.host.verify.syntax import TooLarge
 
 _CHARACTERS = {
@@ -22,7 +23,7 @@ _CHARACTERS = {
     "θ": r"\theta ", "α": r"\alpha ", "β": r"\beta ", "λ": r"\lambda ", "ω": r"\omega ", "μ": r"\mu ", "σ": r"\sigma ",
     "γ": r"\gamma ", "δ": r"\delta ", "φ": r"\phi ",
     "½": r"\frac{1}{2}", "⅓": r"\frac{1}{3}", "⅔": r"\frac{2}{3}", "¼": r"\frac{1}{4}", "¾": r"\frac{3}{4}",
-    "′": "'", "’": "'", "“": '"', "”": '"', "€": "", "£": "", "¥": "", "₹": "", "\u00a0": " ", "…": "...",
+    "′": "'", "’": "'", "“": '"', "”": '"', "€": "", "£": "", "¥": "", "₹": "", "￥": "", "¢": r"\text{cent}", "\u00a0": " ", "…": "...",
 }  # fmt: skip
 _SUPERSCRIPTS = "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻"
 _CHARACTERS |= {char: f"^{{{plain}}}" for char, plain in zip(_SUPERSCRIPTS, "0123456789+-", strict=True)}
@@ -91,7 +92,8 @@ _PLAIN = [
     (re.compile(r"\A ?\\text ?\{ ?(?i:(?:the )?(?:final )?answer(?: is)? ?:?|option|choice) ([^{}]*)\}"), r"\1"),
     (re.compile(r"\A ?(?:[Oo]ption|[Cc]hoice|[Aa]nswer) ?:? (?=\(?[A-J]\b)"), ""),
     (re.compile(r"\A ?(?:=>|->|⇒|→|∴|\\(?:Rightarrow|implies|therefore|rightarrow|to)(?![a-z]))+"), ""),
-    (re.compile(r"(?<=[0-9]) ?\([A-Za-z][A-Za-z -]{2,30}\) ?\Z"), ""),
+    (re.compile(r"(?<![0-9])([0-9]{1,4}) ?\(([A-Za-z][A-Za-z -]{2,30})\) ?\Z"),
+     lambda m: m[1] if word_value(m[2].casefold()) == int(m[1]) else rf"{m[1]}\text{{{m[2]}}}"),
     (re.compile(r"\A ?(?:approximately|approx\.?|about|roughly|exactly) "), ""),
     (re.compile(rf"\A ?((?![^=]{{0,200}}{_OF_A_QUESTION})(?:[A-Za-z]+ ){{0,4}}(?!sqrt|sin|cos|tan|log|exp|arc)(?=[A-Za-z]*[aeiouAEIOU])[A-Za-z]{{4,}}"
                 r"(?: [A-Za-z]+)?) ?=(?!=)"), r"\\text{\1}="),

@@ -15,10 +15,11 @@ from lte_jax.host.verify.products import is_proper, mixed, negate, quotient, sca
 from lte_jax.host.verify.stream import Stream
 from lte_jax.host.verify.syntax import Node, TooLarge, Unreadable, height, scalar
 from lte_jax.host.verify.tokens import Token, tokenise
+from lte_jax.host.verify.units import changes_the_number
 from lte_jax.host.verify.words import meaning, plain_words
 
 _RELATIONS = {"=": "=", "<": "<", ">": ">", "le": "<=", "ge": ">=", "ne": "!=", "lt": "<", "gt": ">", "equiv": "="}
-_HEDGES = frozenset({"or", "and", "to", "not", "but", "more", "less", "at", "if", "unless", "except"})
+_OR = frozenset({"or", "vee", "lor"})
 _SEPARATORS = (",", ";", "or", "and", "vee", "lor", "wedge", "land")
 
 
@@ -51,19 +52,20 @@ class Parser:
     # lists, relations, sets
 
     def list_of(self) -> Node:
-        items = [self.item()]
-        while self._separator():
+        items, joints = [self.item()], set()
+        while joint := self._separator():
+            joints |= joint
             items.append(self.item())
             if len(items) > MAX_ITEMS:
                 raise TooLarge(f"more than {MAX_ITEMS} items")
-        return items[0] if len(items) == 1 else Node("list", tuple(items))
+        return items[0] if len(items) == 1 else Node("list", tuple(items), "or" if joints & _OR else None)
 
-    def _separator(self) -> bool:
-        found = False
+    def _separator(self) -> set[str]:
+        """The signs and words that stand between two items."""
+        found = set()
         while _joins(self.stream.next) or self.stream.sees(*_SEPARATORS):
-            self.stream.take()
-            found = True
-        return found and self.stream.next.kind != "end"
+            found.add(self.stream.take().text.strip(" ,;") or ",")
+        return found if self.stream.next.kind != "end" else set()
 
     def item(self) -> Node:
         """`a = b < c`, `x in S`, `3:2`; of `a = b approx c` both the exact and the rounded value."""
@@ -163,9 +165,9 @@ class Parser:
         words = []
         while True:
             if self.stream.next.kind == "text":
-                words.append(self.stream.take().text.strip(" ~,."))
-                if words[0].partition(" ")[0] in _HEDGES:
-                    raise Unreadable(f"a number {words[0]!r} is none")
+                words.append(self.stream.take().text.strip(" ~,.()"))
+                if changes_the_number(words[-1]):
+                    raise Unreadable(f"{words[-1]!r} is no unit")
             elif self.stream.accept("^"):
                 words.append("^" + self.stream.raw_group())
             elif words and (mark := self.stream.accept("/", "cdot", "times")):

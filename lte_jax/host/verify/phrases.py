@@ -64,17 +64,18 @@ _LINK = r"(?:\s{1,2}(?:the|a|an|about|exactly|equal to|be|being|just|only|number
 UNSAFE_BEFORE = re.compile(rf"(?i)(?:(?<![^\W_])(?:{_ENGLISH}|{_OTHER})|n['’]t|{_PARTS}){_LINK}[\s$€£(*]{{0,4}}\Z")
 _ORDINALS = "thousandth hundredth tenth third quarter fourth fifth sixth seventh eighth ninth".split()
 _VERDICTS = (
-    "not n['’]t too wrong incorrect false impossible excluded eliminated ruled\\sout rejected out never above below "
-    "extraneous invalid"
+    "not a\\sguess n['’]t too wrong incorrect false impossible excluded eliminated ruled\\sout rejected out never "
+    "above below extraneous invalid"
 ).split()
 UNSAFE_AFTER = re.compile(
     r"(?i)[\s$)*]{0,4}(?:(?:squared|cubed|minus|plus|choose|factorial|modulo|mod|divided by|multiplied by|or|nor|to the"
-    rf"|to [0-9]|(?:or )?(?:{'|'.join(_COMPARED)})(?=\s+than|\s?[.,;)]|\s?\Z)|and an? (?:half|third|quarter|bit)"
+    r"|if|when|unless|otherwise|but|with|and remainder|remainder|as long as"
+    rf"|to [0-9]|(?:{'|'.join(_COMPARED)})(?=\s{{1,2}}than)|and an? (?:half|third|quarter|bit)"
     r"|times (?:[0-9a-z]|\$)|percent of|% of|out of|cannot|does not|can not|(?:is|are|was|does|can)n['’]t"
     rf"|(?:is|are|was|would be|seems?) (?:{'|'.join((*_VERDICTS, *_COMPARED))})|(?:{'|'.join(_ORDINALS)})s?|halves|half"
     rf"|doubled|tripled|halved)(?![^\W_])|\?|(?:\S{{1,12}}\s)?(?:{_OTHER})(?![^\W_])|{_IDEOGRAPH}{{0,6}}?(?:{_PARTS}))"
 )
-SCALE = re.compile(r"(?i)\s{1,2}(?:hundred|thousand|million|billion|trillion|dozen)\b")
+SCALE = re.compile(r"(?i)\s{1,2}(?:hundred|thousand|million|billion|trillion|dozen|percent)\b")
 
 _UNITS = (
     "平方厘米 平方千米 平方公里 平方米 立方厘米 立方米 平方メートル センチメートル キロメートル メートル センチ キロ リットル グラム "

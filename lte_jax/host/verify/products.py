@@ -5,6 +5,9 @@ from fractions import Fraction
 from lte_jax.host.verify.syntax import Node, Unreadable, scalar
 
 
+_MAX_DETERMINANT = 5  # 120 products
+
+
 def negate(term: Node) -> Node:
     if term.op == "num":
         return Node("num", value=-term.value, inexact=term.inexact)
@@ -33,6 +36,20 @@ def quotient(top: Node, bottom: Node) -> Node:
     if bottom.op in ("pct", "deg"):
         return Node(bottom.op, (quotient(top, bottom.args[0]),))  # 1/2 % is half a percent
     return Node("div", (scalar(top), bottom))
+
+
+def determinant(rows: list[list[Node]]) -> Node:
+    """Written out along the first row. Raises Unreadable for what is not square."""
+    if len(rows) != len(rows[0]) or len(rows) > _MAX_DETERMINANT:
+        raise Unreadable(f"a determinant of {len(rows)} rows and {len(rows[0])} columns")
+    if len(rows) == 1:
+        return rows[0][0]
+    terms = []
+    for column, entry in enumerate(rows[0]):
+        minor = determinant([row[:column] + row[column + 1 :] for row in rows[1:]])
+        term = Node("mul", (entry, minor))
+        terms.append(Node("neg", (term,)) if column % 2 else term)
+    return Node("add", tuple(terms))
 
 
 def is_proper(fraction: Node) -> bool:

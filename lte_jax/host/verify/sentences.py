@@ -1,19 +1,18 @@
 """The parts of a sentence that may be its answer: formulas, numbers with their expression, and where it ends."""
 
 import re
+from typing import NamedTuple
 
 from lte_jax.host.verify.markers import in_ascii, last_markers
 from lte_jax.host.verify.phrases import FOREIGN, SCALE, UNSAFE_AFTER, UNSAFE_BEFORE
 from lte_jax.host.verify.tokens import FUNCTIONS, GREEK, WORDS
 
 _WINDOW = 64  # characters before a number that may change it
-_WHY = (
-    "because since which where so as but and\\sthe and\\snot hence thus therefore if when although though with".split()
-)
+_WHY = "because since which where so as and\\sthe and\\snot hence thus therefore although though".split()
 _WHO = "he she we they it you the there this that his her its so".split()
 _END = re.compile(
     rf"\.(?=\s|\Z)|\n|。|[!?](?=\s|\Z)|(?i:[,;]?\s\(?(?:{'|'.join(_WHY)})\b"
-    r"|(?:[,;]|(?<=[0-9$)}A-J]))\s(?:not|rather than|instead of)\b"
+    r"|[,;]\sbut\b|(?:[,;]|(?<=[0-9$)}A-J]))\s(?:not|rather than|instead of)\b"
     rf"|(?<=[0-9$)}}])[,;]\s(?:and|then|while)\s(?:{'|'.join(_WHO)})\b)|(?<=\S)\.?\*\*|</|[,;]\s?(?={FOREIGN})"
 )
 _FORMULA = re.compile(
@@ -24,6 +23,8 @@ _OR = re.compile(r"or|或|или|ou|oder")
 NUMBER = re.compile(
     r"(?<![A-Za-z0-9_.])-?[$€£]?(?:[0-9][0-9,]*(?:\.[0-9]+)?|\.[0-9]+)(?:[eE][+-]?[0-9]+|/[0-9]+)?\\?%?"
 )
+_COMPARED_WITH = re.compile(r"(?:[<>≤≥≠]=?|!=|\\(?:leq?|geq?|lt|gt|neq?))\s{0,2}\Z")
+_ASIDE = re.compile(r"\s\((?:since|because|as|where|for|with|which|not|i\.e\.|so)\s[^()\n]{1,200}\)")
 _REST_OF_EXPRESSION = re.compile(r"[)\]}^*/!%°π√²³A-Za-z0-9\\{(]*")
 _JOINTS = ("+", "-", "*", "/", "^", "or")
 _COMMAND = re.compile(r"\\[A-Za-z]+\s?(?:\{[A-Za-z ]*\})?|\\.|[A-Za-z]'?_\{?[A-Za-z0-9]+\}?")
@@ -36,6 +37,19 @@ _STATES = re.compile(
 _GROUP = re.compile(r"\\[A-Za-z]+\*?\s?(?:\{[A-Za-z ,.:'-]*\})?|\$[^$]*\$")
 _CONDITION = re.compile(r"(?i)\b(?:where|for|with|if|when|such that|except)\b")
 _PROSE_WORD = re.compile(rf"[A-Za-z][A-Za-z'-]+|{FOREIGN}{{2,}}")
+
+
+class Run(NamedTuple):
+    """Formulas joined by commas or words: their contents, where they begin and end, and whether "or" joins them."""
+
+    contents: tuple[str, ...]
+    begin: int
+    end: int
+    alternatives: bool
+
+    @property
+    def text(self) -> str:
+        return (" or " if self.alternatives else ", ").join(self.contents)
 
 
 def unknown_words(text: str) -> list[str]:
@@ -52,15 +66,19 @@ def is_sentence(text: str) -> bool:
     return len(words) >= 6 or (len(words) >= 2 and _STATES.search(plain) is not None)
 
 
+def without_asides(text: str) -> str:
+    """Without reasons in brackets, `(since x > 0)`."""
+    return _ASIDE.sub("", text)
+
+
 def sentence_end(text: str) -> int | None:
     """Where the statement that a text begins with is over, its reasons left out; None where the text ends first."""
     end = _END.search(text)
     return end.start() if end else None
 
 
-def formulas(text: str, first_only: bool) -> tuple[list[str], int, int, bool] | None:
-    """The first run of formulas joined by commas (`first_only`) or the last such run: its contents, where it begins
-    and ends, and whether "or" joins it."""
+def formulas(text: str, first_only: bool) -> Run | None:
+    """The first run of formulas joined by commas (`first_only`) or the last such run."""
     run: list[str] = []
     begin = end = 0
     alternatives = False
@@ -77,13 +95,13 @@ def formulas(text: str, first_only: bool) -> tuple[list[str], int, int, bool] | 
         else:
             run, begin, alternatives = [content], match.start(), False
         end = match.end()
-    return (run, begin, end, alternatives) if run else None
+    return Run(tuple(run), begin, end, alternatives) if run else None
 
 
 def is_changed(text: str, begin: int, end: int) -> bool:
     """Does a word beside text[begin:end] change its value: "less than 8", "8 squared", "not 8", "8?"."""
     line = text[max(0, begin - _WINDOW) : begin].rpartition("\n")[2]
-    return bool(UNSAFE_BEFORE.search(line) or UNSAFE_AFTER.match(text, end))
+    return bool(UNSAFE_BEFORE.search(line) or _COMPARED_WITH.search(line) or UNSAFE_AFTER.match(text, end))
 
 
 def last_number(text: str) -> re.Match | None:

@@ -52,10 +52,13 @@ def _collection(node: Node) -> Node:
         return shape(stated[0])  # 2 k pi, k in Z
     if node.op == "list" and (whole := _system(stated) or _excluded(stated)):
         return whole
+    if len(names(node) or ()) == 1:
+        stated = [oriented(part).args[1] for part in stated]  # x = 1 or x = 2; the name is compare.py's to look at
     values = [value for part in stated for value in signs(part)]
     parts = [shape(value) for value in values]
     if node.op == "list" and len(parts) > 1 and len(parts) == len(stated) and all(map(is_inequality, stated)):
-        return _between(parts) or Node("union", tuple(parts))  # x < 1 or x > 2
+        between = _between(parts) if node.value != "or" else None
+        return between or Node("union", tuple(parts))  # x < 1 or x > 2
     return Node(node.op, tuple(parts))
 
 
@@ -117,6 +120,21 @@ def _between(parts: list[Node]) -> Node | None:
 
 
 # equations
+
+
+def names(node: Node) -> frozenset[str] | None:
+    """What equations give values to: {x} for `x = 1 or x = 2`, {x, y} for `x = 1, y = 2`; None for anything else."""
+    if node.op == "list":
+        found = [names(part) for part in node.args]
+        return frozenset().union(*found) if None not in found else None
+    node = oriented(node)
+    if not is_equation(node):
+        return None
+    left = node.args[0]
+    parts = left.args if left.op == "tuple" else (left,)
+    if not all(part.op in ("sym", "text") for part in parts):
+        return None
+    return frozenset(part.value.partition("_")[0] for part in parts)
 
 
 def is_name(node: Node) -> bool:

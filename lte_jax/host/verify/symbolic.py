@@ -3,6 +3,7 @@
 Runs in workers only: whatever hangs or grows here is killed there. No string is ever handed to sympy.
 """
 
+import math
 import random
 from contextlib import suppress
 from fractions import Fraction
@@ -27,7 +28,8 @@ _TRIGONOMETRIC = frozenset("sin cos tan cot sec csc cis".split())
 _INTEGER_FUNCTIONS = frozenset({"factorial", "binom"})
 _STEPS = frozenset({"floor", "ceil"})
 _INTEGER_NAMES = frozenset("ijklmnpqNMK")  # by custom: of a floor of n/2 only whole n count
-_DIGITS = 60  # of a numerical comparison; more where the answers themselves have more
+_DIGITS = 60  # of a numerical comparison, and twice the digits by which the parts of the answers differ in size
+_MAX_DIGITS = 20_000  # beyond it two values that no rule makes equal are held to be different
 _POINTS = 6
 _ENOUGH_POINTS = 3
 
@@ -126,6 +128,9 @@ class SymbolicArithmetic:
             return True
         if not tolerance and _expandable(left) and _expandable(right) and sympy.expand(left - right) == 0:
             return True
+        self.digits = _DIGITS + 2 * _spread(left, right)
+        if self.digits > _MAX_DIGITS:
+            return False
         pairs = self._values(gold, answer, left, right)
         return len(pairs) > 0 and all(_near(a, b, tolerance, self.digits) for a, b in pairs)
 
@@ -136,6 +141,9 @@ class SymbolicArithmetic:
             return False
         if left == right:
             return True
+        self.digits = _DIGITS + 2 * _spread(left, right)
+        if self.digits > _MAX_DIGITS:
+            return False
         ratios = [a / b for a, b in self._values(gold, answer, left, right) if b != 0]
         return len(ratios) >= _ENOUGH_POINTS and all(_near(ratios[0], ratio, 0.0, self.digits) for ratio in ratios[1:])
 
@@ -153,8 +161,6 @@ class SymbolicArithmetic:
 
     def _values(self, gold: Node, answer: Node, left: sympy.Expr, right: sympy.Expr) -> list[tuple]:
         """Values of both at the same points, where both are defined."""
-        numbers = left.atoms(sympy.Rational) | right.atoms(sympy.Rational)
-        self.digits = _DIGITS + max((int(abs(n.p)).bit_length() for n in numbers), default=0) // 2
         names = sorted(left.free_symbols | right.free_symbols, key=str)
         if not names:
             pair = _evaluate(left, {}, self.digits), _evaluate(right, {}, self.digits)
@@ -168,10 +174,28 @@ class SymbolicArithmetic:
             pair = _evaluate(left, point, self.digits), _evaluate(right, point, self.digits)
             if None in pair:
                 continue
-            if any(value < 0 for value in point.values()) and not all(value.is_real for value in pair):
-                continue  # a square root of a negative number: which branch is a matter of taste
+            if any(value < 0 for value in point.values()) and not all(_one_branch(side, point) for side in (left, right)):
+                continue
             pairs.append(pair)
         return pairs if len(pairs) >= _ENOUGH_POINTS else []
+
+
+def _spread(*expressions: sympy.Expr) -> int:
+    """By how many decimal digits numbers, powers and functions in the answers are larger or smaller than one, all told:
+    no sum of their products that is not zero is closer to zero than about that."""
+    total = 0.0
+    for part in set().union(*(sympy.preorder_traversal(expression) for expression in expressions)):
+        if part.is_Rational:
+            total += abs(_log10(abs(part.p)) - _log10(part.q))
+        elif (part.is_Pow or part.is_Function) and not part.free_symbols:
+            size = abs(part.evalf(8, maxn=_MAX_DIGITS))
+            if size.is_Float and size > 0:
+                total += abs(float(sympy.log(size, 10).evalf(6)))
+    return math.ceil(total)
+
+
+def _log10(value: int) -> float:
+    return value.bit_length() * math.log10(2) if value > 1 else 0.0
 
 
 def _points(names: list[sympy.Symbol], whole: bool) -> list[dict]:
@@ -180,9 +204,19 @@ def _points(names: list[sympy.Symbol], whole: bool) -> list[dict]:
     if whole:
         return [{name: sympy.Integer(source.randint(2, 30)) for name in names} for _ in range(2 * _POINTS)]
     points = [{name: sympy.Rational(source.randint(300, 2900), 1009) for name in names} for _ in range(_POINTS)]
-    if len(names) == 1:
-        points += [{names[0]: -sympy.Rational(source.randint(300, 2900), 1009)} for _ in range(_POINTS // 2)]
+    for at in range(_POINTS // 2):  # each name is negative somewhere, and so is their product: |ab| is not ab
+        signs = [-1 if at == 0 or (at + place) % 2 else 1 for place in range(len(names))]
+        values = [sympy.Rational(sign * source.randint(300, 2900), 1009) for sign in signs]
+        points.append(dict(zip(names, values, strict=True)))
     return points
+
+
+def _one_branch(expression: sympy.Expr, point: dict) -> bool:
+    """No root or logarithm of a negative number, where the branch is a matter of taste, and a real value."""
+    inner = [part.base for part in expression.atoms(sympy.Pow) if not part.exp.is_Integer]
+    inner += [part.args[0] for part in expression.atoms(sympy.log)]
+    values = [part.evalf(6, subs=point) for part in (*inner, expression)]
+    return all(value.is_real for value in values) and all(value > 0 for value in values[:-1])
 
 
 def _evaluate(expression: sympy.Expr, point: dict, digits: int) -> sympy.Expr | None:
@@ -210,10 +244,10 @@ def _bounded(expression: sympy.Expr, point: dict) -> bool:
 
 
 def _near(left: sympy.Expr, right: sympy.Expr, tolerance: float, digits: int) -> bool:
-    """Equal to `tolerance` relative to the left, or to nearly all digits; what is below 10^(-3 digits) is zero."""
+    """Equal to `tolerance` relative to the left, or to nearly all digits; what is below all digits is zero."""
     size = max(abs(left), abs(right))
     allowed = tolerance * abs(left) if tolerance else size * sympy.Float(10, digits) ** (20 - digits)
-    return bool(abs(left - right) <= allowed) or bool(size <= sympy.Float(10) ** (-3 * digits))
+    return bool(abs(left - right) <= allowed) or bool(size <= sympy.Float(10, digits) ** (20 - digits))
 
 
 def _readings(gold: Node, answer: Node) -> list[tuple[Node, Node]]:
