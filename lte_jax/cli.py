@@ -87,8 +87,11 @@ def train(
             refuse_overlap(run, resolved.model.path)
             with _verifier(resolved) as verifier:
                 from lte_jax.dry_run import dry_run as say_what_would_run
+                from lte_jax.report.live import Live
 
-                say_what_would_run(resolved, verifier, print)
+                live = Live()
+                say_what_would_run(resolved, verifier, live.say, live.status)
+                live.close()
             return
         _keep_programs(f"{run}/cache")
         with _verifier(resolved) as verifier:

@@ -20,9 +20,9 @@ from lte_jax.session import chat_template, open_problems
 Say = Callable[[str], None]
 
 
-def dry_run(config: Config, verifier: Verifier, say: Say) -> None:
-    """Says settings, problems, parameters, tokens per step and the first prompt. Raises what training would raise for
-    settings, model folder, tokenizer and problem files."""
+def dry_run(config: Config, verifier: Verifier, say: Say, show: Say = lambda text: None) -> None:
+    """Says settings, problems, parameters, tokens per step and the first prompt; `show`: what passes. Raises what
+    training would raise for settings, model folder, tokenizer and problem files."""
     if not config.data.train:
         raise ConfigError("data.train is empty: wanted a JSONL or Parquet file of problems (data.train=FILE)")
     say("settings other than the defaults:")
@@ -34,12 +34,12 @@ def dry_run(config: Config, verifier: Verifier, say: Say) -> None:
     say(f"model: {folder}, {n_parameters:,} parameters, {arch.n_layers} layers, vocabulary {arch.vocab_size}")
     tokenizer = open_tokenizer(folder, chat_template(config.prompt))
     prompts = PromptBuilder(config.prompt, tokenizer)
-    problems = open_problems(config.data.train, verifier, say)
+    problems = open_problems(config.data.train, verifier, say, show)
     lengths = [len(prompts.plain(problem).ids) for problem in problems]
     say(f"prompts: {min(lengths)} to {max(lengths)} tokens, mean {sum(lengths) / len(lengths):.1f}")
     strategy = make_strategy(config, prompts, verifier.same_answer)
     strategy.check(problems, say)
-    _say_evaluations(config, verifier, say)
+    _say_evaluations(config, verifier, say, show)
     _say_steps(config, len(problems), max(lengths), strategy.most_further(), say)
     _say_texts(strategy, prompts, tokenizer, problems, say)
     say("dry run: nothing was sampled, trained or written")
@@ -69,13 +69,13 @@ def _changed(config: Config) -> Iterator[str]:
             yield f"{name} = {shown!r}"
 
 
-def _say_evaluations(config: Config, verifier: Verifier, say: Say) -> None:
+def _say_evaluations(config: Config, verifier: Verifier, say: Say, show: Say) -> None:
     if not config.eval.every:
         say("evaluations: none (eval.every = 0)")
         return
     n_responses = 0
     for entry in config.eval.benchmarks:
-        n_problems = len(open_problems(entry.path, verifier, say)[: config.eval.limit or None])
+        n_problems = len(open_problems(entry.path, verifier, say, show)[: config.eval.limit or None])
         n_responses += n_problems * (entry.samples or config.eval.samples)
     say(f"evaluations: {len(evaluated_steps(config))} of {n_responses:,} responses each")
 

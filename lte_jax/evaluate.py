@@ -60,11 +60,13 @@ class NotStored:
         pass
 
 
-def open_benchmarks(session: Session, say: Callable[[str], None] = print) -> list[Benchmark]:
+def open_benchmarks(
+    session: Session, say: Callable[[str], None] = print, show: Callable[[str], None] = lambda text: None
+) -> list[Benchmark]:
     """The files of `eval.benchmarks`, cut to `eval.limit` problems. Raises ConfigError where two names are the same."""
     ours, benchmarks = session.config.eval, []
     for place, entry in enumerate(ours.benchmarks):
-        problems = open_problems(entry.path, session.verifier, say)[: ours.limit or None]
+        problems = open_problems(entry.path, session.verifier, say, show)[: ours.limit or None]
         name, samples, k = entry.name or Path(entry.path).stem, entry.samples or ours.samples, entry.k or ours.k
         prompted = tuple(with_prompts(session, problems))
         sampling = _sampling(session.config, entry)
@@ -91,7 +93,7 @@ def evaluate_model(
     """As `evaluate`, for the model that the config names. `output`: folder whose samples.jsonl keeps the samples; of
     several processes, one that all see."""
     session = open_session(config, verifier, live.say)
-    opened = open_benchmarks(session, live.say)
+    opened = open_benchmarks(session, live.say, live.status)
     session.engine.load(session.model.load())
 
     def progress(n_done: int, n_total: int) -> None:

@@ -9,6 +9,7 @@ from jax.sharding import Mesh
 from lte_jax.checkpoint import Model, open_model
 from lte_jax.config import Config, ConfigError, PromptConfig
 from lte_jax.device.mesh import make_mesh
+from lte_jax.host import golds
 from lte_jax.host.drawing import SCHEDULES
 from lte_jax.host.problems import ProblemError, load_problems
 from lte_jax.host.prompts import PromptBuilder
@@ -17,6 +18,7 @@ from lte_jax.host.tokenizer import Tokenizer, open_tokenizer
 from lte_jax.host.verify import Verifier
 from lte_jax.hub import model_path
 from lte_jax.records import Problem, Prompt, Sampling
+from lte_jax.report.screen import bar
 from lte_jax.rollout import Engine, Judge, device_kind
 
 
@@ -75,17 +77,23 @@ def chat_template(prompt: PromptConfig) -> str | None:
         raise ConfigError(f"prompt.file = {prompt.file}: cannot read the template: {error}") from None
 
 
-def open_problems(path: str | Path, verifier: Verifier, say: Callable[[str], None] = print) -> list[Problem]:
+def open_problems(
+    path: str | Path,
+    verifier: Verifier,
+    say: Callable[[str], None] = print,
+    show: Callable[[str], None] = lambda text: None,
+) -> list[Problem]:
     """Loads problems and refuses references that the verifier cannot read, each with its reason, and a custom reward
-    that gives none to made-up responses of the first problem."""
-    problems = load_problems(path)
-    bad = [
-        f"row {row}, {p.id}: {p.answer!r:.80} {reason}"
-        for row, p in enumerate(problems, start=1)
-        if (reason := verifier.check_gold(p.answer))
-    ]
-    if bad:
-        raise ProblemError(f"{path}: the verifier cannot read {len(bad)} answers: {'; '.join(bad[:5])}")
+    that gives none to made-up responses of the first problem. `show`: how far it is."""
+    note = golds.note_of(path, verifier.conventions) if verifier.conventions and Path(path).is_file() else None
+    is_noted = note is not None and golds.is_noted(note)
+    check = None if is_noted else verifier.check_gold
+    problems = load_problems(path, check=check, show=lambda share: show(f"reading {path}  {bar(share)}"))
+    if note is not None and not is_noted:
+        try:
+            golds.write_note(note, len({problem.answer for problem in problems}))
+        except OSError as error:
+            say(f"{path}: the next start looks at its answers again, since {error.filename} cannot be written")
     say(f"problems: {path}, {len(problems)} rows")
     if verdicts := verifier.try_reward(problems[0]):
         rewards = ", ".join(f"{verdict.reward:g}" for verdict in verdicts)

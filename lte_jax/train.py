@@ -72,10 +72,10 @@ def train(config: Config, run: str | Path, verifier: Verifier, live: Live, chang
         live.warn(text)
     refuse_overlap(run, config.model.path)
     session = open_session(pinned(config, run), verifier, live.say)
-    problems = with_prompts(session, open_problems(config.data.train, verifier, live.say))
+    problems = with_prompts(session, open_problems(config.data.train, verifier, live.say, live.status))
     strategy = make_strategy(config, session.prompts, verifier.same_answer)
     strategy.check([problem for problem, _ in problems], live.say)
-    benchmarks = open_benchmarks(session, live.say) if config.eval.every else []
+    benchmarks = open_benchmarks(session, live.say, live.status) if config.eval.every else []
     if config.eval.keep_best:
         check_measure(config.eval.keep_best, benchmarks, run)
     contents = read_contents(config, session.model)

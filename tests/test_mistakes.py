@@ -48,7 +48,7 @@ def test_a_full_disk_is_no_mistake(base, tmp_path):
     [
         ("", "no problems in this file"),
         ('{"problem": "1 + 1"}\n', "answer"),
-        ('{"problem": "1 + 1", "answer": "\\\\frac{"}\n', "the verifier cannot read 1 answers"),
+        ('{"problem": "1 + 1", "answer": "\\\\frac{"}\n', "train.jsonl:1: answer '\\\\frac{' cannot be read"),
         ('{"problem": "' + "1 + " * 50 + '", "answer": "1"}\n', "more than prompt.budget = 8"),
     ],
 )

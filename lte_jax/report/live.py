@@ -46,7 +46,8 @@ class Live:
     """
 
     def __init__(self, every: int = 1, quiet: bool = False, samples: int = 0, file=None):
-        self.console = Console(file=file or sys.stdout, highlight=False, markup=False, soft_wrap=True)
+        plain = {"highlight": False, "markup": False, "emoji": False, "soft_wrap": True}
+        self.console = Console(file=file or sys.stdout, **plain)
         self.every, self.quiet, self.samples = every, quiet, samples
         self._pace = Pace()
         self._phase = ""

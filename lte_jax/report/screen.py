@@ -20,6 +20,12 @@ CURVES = {
 }
 
 
+def bar(share: float) -> str:
+    """A share, 0 to 1, as a bar in text: for what passes too soon to be a job of its own."""
+    done = round(share * POINTS)
+    return f"{'█' * done}{'░' * (POINTS - done)} {share:.0%}"
+
+
 class Screen:
     """What is shown; fields are set as a job goes on. Empty ones take no line."""
 

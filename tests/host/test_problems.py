@@ -2,12 +2,15 @@
 
 import hashlib
 import json
+from decimal import Decimal
 
+import numpy as np
 import pyarrow
 import pyarrow.parquet
 import pytest
 
 from lte_jax.host.problems import ProblemError, file_hash, load_problems, take
+from lte_jax.host.verify import check_gold, grade
 from lte_jax.records import Problem
 
 GOOD = {"problem": "1 + 1", "answer": "2"}
@@ -33,10 +36,52 @@ def test_jsonl_rows_become_problems_with_ids_from_the_file_or_the_row(tmp_path):
     ]
 
 
-@pytest.mark.parametrize("spelled", ["72", "-3", "0.10", "1e3", "123456789012345678901234567890"])
-def test_number_answers_become_strings_as_the_file_spells_them(tmp_path, spelled):
-    path = write(tmp_path / "p.jsonl", f'{{"problem": "x", "answer": {spelled}}}')
-    assert load_problems(path)[0].answer == spelled
+@pytest.mark.parametrize(
+    ("spelled", "answer"),
+    [
+        ("72", "72"),
+        ("-3", "-3"),
+        ("0.10", "0.1"),
+        ("1e3", "1000"),
+        ("123456.0", "123456"),
+        ("-0.0", "0"),
+        ("1e22", "1" + "0" * 22),
+        ("-2.5E-7", "-0.00000025"),
+        ("123456789012345678901234567890", "123456789012345678901234567890"),
+        ("0.1234567890123456789", "0.1234567890123456789"),
+    ],
+)
+def test_a_number_is_an_answer_in_digits_exactly_and_its_text_stays(tmp_path, spelled, answer):
+    rows = (f'{{"problem": "x", "answer": {value}}}' for value in (spelled, json.dumps(spelled)))
+    number, text = load_problems(write(tmp_path / "p.jsonl", *rows))
+    assert number.answer == answer and text.answer == spelled
+
+
+def test_a_whole_number_in_a_column_of_floats_is_an_exact_gold(tmp_path):
+    """Columns with a missing value are written as floats: 123456.0 would accept what is 1e-4 off."""
+    (tmp_path / "p.jsonl").write_text('{"problem": "x", "answer": 123456.0}\n')
+    write_parquet(tmp_path / "p.parquet", problem=["x"], answer=[123456.0])
+    for path in (tmp_path / "p.jsonl", tmp_path / "p.parquet"):
+        gold = load_problems(path)[0].answer
+        assert gold == "123456"
+        assert grade(gold, r"\boxed{123456}").correct and not grade(gold, r"\boxed{123460}").correct
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "answers"),
+    [
+        (pyarrow.float64(), [0.1, 1e22, 5e-7, 2.0, 1.5], ["0.1", "1" + "0" * 22, "0.0000005", "2", "1.5"]),
+        (pyarrow.float32(), [0.1, 16777216.0, 2.0], ["0.1", "16777216", "2"]),
+        (pyarrow.float16(), [np.float16(0.1), np.float16(2)], ["0.1", "2"]),
+        (pyarrow.int8(), [-7], ["-7"]),
+        (pyarrow.uint64(), [2**63], ["9223372036854775808"]),
+        (pyarrow.decimal128(10, 4), [Decimal("3.5000"), Decimal("12.0000")], ["3.5", "12"]),
+    ],
+)
+def test_every_column_of_numbers_gives_answers_in_digits(tmp_path, kind, values, answers):
+    column = pyarrow.array(values, kind)
+    path = write_parquet(tmp_path / "p.parquet", problem=["x"] * len(values), answer=column)
+    assert [problem.answer for problem in load_problems(path)] == answers
 
 
 @pytest.mark.parametrize(
@@ -53,7 +98,9 @@ def test_number_answers_become_strings_as_the_file_spells_them(tmp_path, spelled
         ({"problem": 5, "answer": "2"}, "'problem' must be a string, got a number"),
         ({"problem": "x", "answer": ["2"]}, "'answer' must be a string or a number, got a list"),
         ({"problem": "x", "answer": True}, "got a bool"),
-        ('{"problem": "x", "answer": NaN}', "not a number"),
+        ('{"problem": "x", "answer": NaN}', "field 'answer' is nan, not a number"),
+        ('{"problem": "x", "answer": -Infinity}', "field 'answer' is -inf, not a number"),
+        ('{"problem": "x", "answer": 1e999999999}', "'answer' is 1e999999999: wanted a number of at most 1000 digits"),
         ({**GOOD, "id": ""}, "'id' is empty"),
         ({**GOOD, "trace": 7}, "'trace' must be a string, got a number"),
         ({**GOOD, "trace": " "}, "'trace' is empty"),
@@ -66,6 +113,43 @@ def test_a_bad_row_is_refused_with_file_line_and_reason(tmp_path, line, reason):
     with pytest.raises(ProblemError) as error:
         load_problems(path)
     assert str(error.value).startswith(f"{path}:3: ") and reason in str(error.value)
+
+
+def test_all_bad_rows_are_refused_at_once_the_first_ten_by_name(tmp_path):
+    bad = ["{", {"problem": "x"}, {**GOOD, "answer": None}, {**GOOD, "id": "a"}, "[1]"] + ["{"] * 7
+    path = write(tmp_path / "p.jsonl", {**GOOD, "id": "a"}, *bad, GOOD)
+    with pytest.raises(ProblemError) as error:
+        load_problems(path)
+    head, *lines = str(error.value).split("\n  ")
+    assert head == f"{path}: 12 of 14 rows cannot be used:"
+    assert len(lines) == 11 and lines[-1] == "and 2 more"
+    assert [line.split(": ")[0] for line in lines[:-1]] == [f"{path}:{n}" for n in range(2, 12)]
+    for line, reason in zip(lines, ("not JSON", "'answer' is missing", "is missing", "already used", "got list")):
+        assert reason in line
+
+
+def test_each_distinct_answer_is_checked_once_and_a_refused_one_is_named_by_its_rows(tmp_path):
+    rows = [{"problem": "x", "answer": answer} for answer in ("2", r"\frac{", 2, r"\frac{", "2.0", r"\frac{1}{2}")]
+    asked = []
+
+    def check(answer):
+        asked.append(answer)
+        return check_gold(answer)
+
+    with pytest.raises(ProblemError) as error:
+        load_problems(write(tmp_path / "p.jsonl", *rows), check=check)
+    head, second, fourth = str(error.value).split("\n  ")
+    assert head == f"{tmp_path}/p.jsonl: 2 of 6 rows cannot be used:"
+    assert second.startswith(f"{tmp_path}/p.jsonl:2: answer '\\\\frac{{' cannot be read, so only the identical text")
+    assert fourth.startswith(f"{tmp_path}/p.jsonl:4: ")
+    assert asked == ["2", r"\frac{", "2.0", r"\frac{1}{2}"]
+
+
+def test_a_long_file_says_how_far_it_is_read(tmp_path):
+    path = write(tmp_path / "p.jsonl", *[GOOD] * 5_000)
+    shares = []
+    load_problems(path, show=shares.append)
+    assert shares == [0.4, 0.8]
 
 
 def test_bytes_that_are_not_utf8_are_refused_with_their_line(tmp_path):
@@ -112,6 +196,9 @@ def test_bad_parquet_is_refused_with_row_or_column(tmp_path):
         load_problems(write_parquet(tmp_path / "p.parquet", problem=["x", "y"], answer=["1", None]))
     with pytest.raises(ProblemError, match="row 1: field 'answer' is nan"):
         load_problems(write_parquet(tmp_path / "n.parquet", problem=["x"], answer=[float("nan")]))
+    for value, said in [(float("inf"), "is inf, not a number"), (True, "must be a string or a number, got a bool")]:
+        with pytest.raises(ProblemError, match=f"row 2: field 'answer' {said}"):
+            load_problems(write_parquet(tmp_path / "i.parquet", problem=["x", "y"], answer=[type(value)(0), value]))
     with pytest.raises(ProblemError, match="column 'answer' is missing"):
         load_problems(write_parquet(tmp_path / "c.parquet", problem=["x"]))
     with pytest.raises(ProblemError, match="not a Parquet file"):

@@ -6,6 +6,7 @@ space become one space first and after each replacement, so patterns say ` ?` an
 
 import re
 import unicodedata
+from functools import lru_cache
 
 from lte_jax.host.verify.limits import MAX_ANSWER_CHARS
 from lte_jax.host.verify.numerals import word_value
@@ -166,6 +167,7 @@ def _replaced(text: str, spellings: list) -> str:
     return text
 
 
+@lru_cache(maxsize=4_096)  # a gold is compared with itself when it is checked, and then with each response
 def normalise(answer: str) -> str:
     """One spelling for one answer. Raises TooLarge where it is too long to be one."""
     _check_length(answer)

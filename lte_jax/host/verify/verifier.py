@@ -91,6 +91,11 @@ class Verifier:
         """What a custom reward says of made-up responses; none without one. Raises RewardError, see reward.py."""
         return self._reward.try_on(problem) if self._reward else []
 
+    @property
+    def conventions(self) -> str:
+        """What decides `check_gold` beside the code; empty with a custom reward, which has no say in it."""
+        return "" if self._reward else self._conventions.model_dump_json()
+
     def check_gold(self, answer: str) -> str | None:
         """Why a reference answer cannot be used, or None. A custom reward may do with it what it likes."""
         return None if self._reward else check_gold(answer, self._conventions)
