@@ -36,8 +36,16 @@ class Kind(StrEnum):
 METHOD, LAYOUT, APART, CONTENT = Kind
 
 
-def setting(default: Any, meaning: str, kind: Kind, **limits: Any) -> Any:
-    return Field(default, description=meaning, json_schema_extra={"kind": kind}, **limits)
+def setting(default: Any, meaning: str, kind: Kind, read_with: tuple[dict, ...] = (), **limits: Any) -> Any:
+    """`read_with`: {setting: values} under any of which this one is read at all; empty: always."""
+    return Field(default, description=meaning, json_schema_extra={"kind": kind, "read_with": read_with}, **limits)
+
+
+def one_of(name: str, *values: Any) -> dict[str, tuple]:
+    return {name: values}
+
+
+FURTHER_ROUNDS = one_of("explore.strategy", "extra", "lte")  # those of the package that mix such a round in
 
 
 def in_home(path: str) -> str:
@@ -200,6 +208,7 @@ class SampleConfig(Section):
         10,
         "with advantage.zero_variance = resample: rounds of problems per step after which the run gives up",
         APART,
+        (one_of("advantage.zero_variance", "resample"),),
         ge=1,
     )
 
@@ -240,8 +249,16 @@ class OverlongConfig(Section):
     shaping: Literal["none", "soft"] = setting(
         "none", "soft: rewards fall linearly over the last `buffer` tokens of the budget (DAPO)", METHOD
     )
-    buffer: int = setting(4096, "tokens before sample.response_budget over which the reward falls", METHOD, ge=1)
-    factor: float = setting(1.0, "what a response of the whole budget loses", METHOD, gt=0)
+    buffer: int = setting(
+        4096,
+        "tokens before sample.response_budget over which the reward falls",
+        METHOD,
+        (one_of("overlong.shaping", "soft"),),
+        ge=1,
+    )
+    factor: float = setting(
+        1.0, "what a response of the whole budget loses", METHOD, (one_of("overlong.shaping", "soft"),), gt=0
+    )
     filter: bool = setting(
         False, "truncated responses count in the baseline but are not trained, nor counted in Z", METHOD
     )
@@ -279,15 +296,24 @@ class ExploreConfig(Section):
         METHOD,
     )
     args: PluginArguments = setting(Arguments(), "settings of a strategy of your own", METHOD)
-    rounds: int = setting(1, "most further rounds per group; one more runs only while nothing is correct", METHOD, ge=1)
+    rounds: int = setting(
+        1, "most further rounds per group; one more runs only while nothing is correct", METHOD, (FURTHER_ROUNDS,), ge=1
+    )
     hints: Literal["real", "random"] = setting(
         "real", "random: as many values as the real list has, from the whole domain (a control)", METHOD
     )
     answer_domain: tuple[str, ...] = setting(
         (), "values that random hints are drawn from; empty: the lists of other groups of earlier steps", METHOD
     )
-    keep_failed: int = setting(1, "failed members that mixing leaves in a group at least; 0: replace all", METHOD, ge=0)
-    drop_leaking: bool = setting(False, "leave correct hinted responses that name the hint out of the mixing", METHOD)
+    keep_failed: int = setting(
+        1, "failed members that mixing leaves in a group at least; 0: replace all", METHOD, (FURTHER_ROUNDS,), ge=0
+    )
+    drop_leaking: bool = setting(
+        False,
+        "leave correct hinted responses that name the hint out of the mixing",
+        METHOD,
+        (one_of("explore.strategy", "lte"),),
+    )
 
 
 class AdvantageConfig(Section):
@@ -305,7 +331,13 @@ class AdvantageConfig(Section):
         (), "what else changes rewards or advantages, in this order: module:Name of your own", METHOD
     )
     args: PluginArguments = setting(Arguments(), "settings of credits: {name: {setting: value}}", METHOD)
-    entropy_scale: float = setting(0.1, "alpha of the advantage by token entropy (0.1 to 0.2 in RL-ZVP)", METHOD, gt=0)
+    entropy_scale: float = setting(
+        0.1,
+        "alpha of the advantage by token entropy (0.1 to 0.2 in RL-ZVP)",
+        METHOD,
+        (one_of("advantage.zero_variance", "entropy"),),
+        gt=0,
+    )
 
 
 class LossConfig(Section):
@@ -321,7 +353,13 @@ class LossConfig(Section):
     clip_eps_high: float = setting(
         0.2, "on-policy ratios are clipped above 1 + this (DAPO: 0.28; GSPO: 4e-4)", METHOD, gt=0
     )
-    dual_clip_c: float = setting(3.0, "c of the dual clip: for A < 0 the objective is at least c A", METHOD, gt=1)
+    dual_clip_c: float = setting(
+        3.0,
+        "c of the dual clip: for A < 0 the objective is at least c A",
+        METHOD,
+        (one_of("loss.on_policy_objective", "dual_clip"),),
+        gt=1,
+    )
     old_logp: Literal["sampler", "trainer"] = setting(
         "sampler",
         "denominator of on-policy ratios: as recorded while sampling, or recomputed before the step's first update",
@@ -333,8 +371,12 @@ class LossConfig(Section):
         "else 0 (IcePop)",
         METHOD,
     )
-    correction_max: float = setting(2.0, "largest weight of truncate (verl 2, TRL 3)", METHOD, ge=1)
-    correction_range: tuple[float, float] = setting((0.5, 5.0), "weights that reject leaves (IcePop)", METHOD)
+    correction_max: float = setting(
+        2.0, "largest weight of truncate (verl 2, TRL 3)", METHOD, (one_of("loss.correction", "truncate"),), ge=1
+    )
+    correction_range: tuple[float, float] = setting(
+        (0.5, 5.0), "weights that reject leaves (IcePop)", METHOD, (one_of("loss.correction", "reject"),)
+    )
     on_policy_args: PluginArguments = setting(Arguments(), "settings of an on-policy objective of your own", METHOD)
     hinted_objective: named("shaped", "ratio", "clipped", "uncorrected") = setting(
         "shaped",
@@ -343,7 +385,13 @@ class LossConfig(Section):
         METHOD,
     )
     hinted_args: PluginArguments = setting(Arguments(), "settings of a hinted objective of your own", METHOD)
-    gamma: float = setting(0.1, "gamma of f(r) = r/(r + gamma)", METHOD, gt=0)
+    gamma: float = setting(
+        0.1,
+        "gamma of f(r) = r/(r + gamma)",
+        METHOD,
+        (one_of("loss.hinted_objective", "shaped"), one_of("loss.supervised_objective", "shaped")),
+        gt=0,
+    )
     hinted_denominator: Literal["recorded", "sampled", "one"] = setting(
         "recorded",
         "denominator of r': the sampler's probability under the hinted prompt at sample.temperature; that of what was "
@@ -372,13 +420,24 @@ class LossConfig(Section):
         METHOD,
     )
     entropy_target: float = setting(
-        0.2, "entropy that the adaptive c aims at, nats per token (Skywork-OR1)", METHOD, gt=0
+        0.2,
+        "entropy that the adaptive c aims at, nats per token (Skywork-OR1)",
+        METHOD,
+        (one_of("loss.entropy_schedule", "adaptive"),),
+        gt=0,
     )
-    entropy_step: float = setting(0.005, "what the adaptive c moves by in one step", METHOD, gt=0, le=1)
+    entropy_step: float = setting(
+        0.005,
+        "what the adaptive c moves by in one step",
+        METHOD,
+        (one_of("loss.entropy_schedule", "adaptive"),),
+        gt=0,
+        le=1,
+    )
     kl: Literal["none", "k1", "k2", "k3"] = setting(
         "none", "KL to the starting model on on-policy rows: k1 in the reward, k2 and k3 in the loss", METHOD
     )
-    kl_coef: float = setting(0.001, "beta of the KL", METHOD, gt=0)
+    kl_coef: float = setting(0.001, "beta of the KL", METHOD, (one_of("loss.kl", "k1", "k2", "k3"),), gt=0)
 
     @model_validator(mode="after")
     def _options_agree(self):
@@ -408,7 +467,14 @@ class OptimConfig(Section):
         "constant", "after the warm-up; counted in updates", METHOD
     )
     warmup_updates: int = setting(0, "updates over which the rate rises linearly from 0", METHOD, ge=0)
-    final_lr_frac: float = setting(0.0, "share of the peak that cosine and linear end at", METHOD, ge=0, le=1)
+    final_lr_frac: float = setting(
+        0.0,
+        "share of the peak that cosine and linear end at",
+        METHOD,
+        (one_of("optim.schedule", "cosine", "linear"),),
+        ge=0,
+        le=1,
+    )
     b1: float = setting(0.9, "AdamW beta 1", METHOD, ge=0, lt=1)
     b2: float = setting(0.999, "AdamW beta 2", METHOD, ge=0, lt=1)
     eps: float = setting(1e-8, "AdamW epsilon", METHOD, gt=0)
@@ -675,6 +741,35 @@ def fields(section: Section | None = None, prefix: str = "") -> Iterator[tuple[s
             yield from fields(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value, info.description or ""
+
+
+def unread(config: Config) -> list[str]:
+    """A line for each setting that is not at its default and that nothing reads, since another setting leaves it out.
+    Code of the user's own may read any."""
+    values, defaults = ({name: value for name, value, _ in fields(each)} for each in (config, None))
+    found = []
+    for name, conditions in _read_with():
+        wanted = [pair for condition in conditions for pair in condition.items()]
+        is_read = any(values[other] in choices or ":" in values[other] for other, choices in wanted)
+        if values[name] != defaults[name] and not is_read:
+            said = [f"{other} = {' or '.join(choices)} (it is {values[other]})" for other, choices in wanted]
+            found.append(f"{name} = {values[name]} is read only with {' or '.join(said)}")
+    return found
+
+
+def refuse_unread(config: Config) -> None:
+    """Raises ConfigError for what somebody has set and nothing would read."""
+    if found := unread(config):
+        raise ConfigError(f"{'; '.join(found)}. Leave out what has no effect, or set what it belongs to")
+
+
+def _read_with(section: type[Section] | None = None, prefix: str = "") -> Iterator[tuple[str, tuple[dict, ...]]]:
+    """(dotted name, conditions) of every setting that has some."""
+    for name, info in (section or Config).model_fields.items():
+        if isinstance(info.default, Section):
+            yield from _read_with(type(info.default), f"{prefix}{name}.")
+        elif conditions := (info.json_schema_extra or {}).get("read_with"):
+            yield f"{prefix}{name}", conditions
 
 
 def kinds(section: type[Section] | None = None, prefix: str = "") -> Iterator[tuple[str, Kind]]:

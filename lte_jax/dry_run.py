@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 
 from lte_jax.checkpoint import model_files
-from lte_jax.config import Config, ConfigError, fields
+from lte_jax.config import Config, ConfigError, fields, refuse_unread
 from lte_jax.device.weights import table
 from lte_jax.hf_config import read_config
 from lte_jax.host.explore import Strategy, make_strategy
@@ -28,6 +28,7 @@ def dry_run(config: Config, verifier: Verifier, say: Say, show: Say = lambda tex
     say("settings other than the defaults:")
     for line in _changed(config):
         say(f"  {line}")
+    refuse_unread(config)
     folder = model_files(model_path(config.model, weights=False, say=say))
     arch = read_config(folder).arch
     n_parameters = sum(math.prod(row.shape(arch)) for row in table(arch).values())

@@ -11,7 +11,7 @@ import numpy as np
 from lte_jax.best import BEST, check_measure, keep_if_best
 from lte_jax.boundary import Packed, fetch, pack, tally_metrics
 from lte_jax.compile_ahead import compile_programs, sampling_programs, update_programs
-from lte_jax.config import Config, ConfigError
+from lte_jax.config import Config, ConfigError, refuse_unread, unread
 from lte_jax.device.arrays import TrainState
 from lte_jax.device.tally import metrics_of
 from lte_jax.device.update import (
@@ -36,7 +36,7 @@ from lte_jax.host.problems import take
 from lte_jax.host.refill import fill
 from lte_jax.host.verify import Verifier
 from lte_jax.inputs import read_contents
-from lte_jax.paths import refuse_overlap
+from lte_jax.paths import open_path, refuse_overlap
 from lte_jax.preempt import Preempted, Preemption
 from lte_jax.processes import all_groups, is_first, merged, own_share, wait_for_all
 from lte_jax.recorded import read_recorded, replaying
@@ -71,6 +71,11 @@ def train(config: Config, run: str | Path, verifier: Verifier, live: Live, chang
     for text in drawing_warnings(config):
         live.warn(text)
     refuse_overlap(run, config.model.path)
+    if (open_path(run) / "config.yaml").is_file():  # a run of before this was refused goes on
+        for text in unread(config):
+            live.warn(text)
+    else:
+        refuse_unread(config)
     session = open_session(pinned(config, run), verifier, live.say)
     problems = with_prompts(session, open_problems(config.data.train, verifier, live.say, live.status))
     strategy = make_strategy(config, session.prompts, verifier.same_answer)

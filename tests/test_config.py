@@ -138,3 +138,41 @@ def test_a_missing_or_broken_file_is_named(tmp_path):
     (tmp_path / "broken.yaml").write_text("a: [1")
     with pytest.raises(ConfigError, match="broken.yaml: not YAML"):
         config.load(tmp_path / "broken.yaml")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["loss.gamma=0.3", "loss.hinted_objective=ratio"], "loss.gamma = 0.3 is read only with loss.hinted_objective"),
+        (["loss.dual_clip_c=2"], "loss.dual_clip_c = 2.0 is read only with loss.on_policy_objective = dual_clip"),
+        (["loss.kl_coef=0.1"], "loss.kl_coef = 0.1 is read only with loss.kl = k1 or k2 or k3 (it is none)"),
+        (["explore.rounds=2", "explore.strategy=luffy"], "explore.rounds = 2 is read only with explore.strategy"),
+        (["overlong.buffer=9"], "overlong.buffer = 9 is read only with overlong.shaping = soft"),
+    ],
+)
+def test_what_is_set_and_not_read_is_refused(overrides, said):
+    with pytest.raises(ConfigError, match="has no effect") as error:
+        config.refuse_unread(config.build({}, overrides))
+    assert said in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        [],
+        ["loss.gamma=0.3"],
+        ["loss.gamma=0.3", "loss.hinted_objective=ratio", "loss.supervised_objective=shaped"],
+        ["loss.gamma=0.3", "loss.hinted_objective=mine:Own"],  # code of the user's own may read it
+        ["loss.kl_coef=0.1", "loss.kl=k2"],
+        ["explore.rounds=2", "explore.strategy=extra"],
+    ],
+)
+def test_what_is_read_is_taken(overrides):
+    config.refuse_unread(config.build({}, overrides))
+
+
+def test_no_config_that_comes_with_us_sets_what_nothing_reads():
+    for path in (ROOT / "configs").glob("*.yaml"):
+        found = config.load(path)
+        for arm in [(), *found.study.arms.values()]:
+            assert config.unread(config.load(path, arm)) == []
