@@ -17,7 +17,7 @@ import jax
 from lte_jax.config import BenchmarkConfig, Config, ConfigError
 from lte_jax.host.problems import file_hash
 from lte_jax.host.verify import Verifier
-from lte_jax.inputs import reward_file
+from lte_jax.inputs import module_file
 from lte_jax.processes import all_values, own_share
 from lte_jax.records import NoVerdictError, Problem, Prompt, Request, Sampling
 from lte_jax.report.live import Live
@@ -135,7 +135,7 @@ def made_with(session: Session, benchmarks: Sequence[Benchmark]) -> str:
         "model": None,
         "counts": {b.name: [len(b.problems), b.samples, b.k] for b in benchmarks},
         "verify.conventions": config.verify.conventions.model_dump(),
-        "reward": [config.reward, file_hash(path) if (path := reward_file(config.reward)) else None],
+        "reward": [config.reward, file_hash(path) if (path := module_file(config.reward)) else None],
     }
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
 

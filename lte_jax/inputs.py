@@ -21,6 +21,11 @@ KINDS = {
     "data.train": Kind.METHOD,
     "prompt.file": Kind.METHOD,
     "reward": Kind.METHOD,
+    "explore.strategy": Kind.METHOD,
+    "advantage.credits": Kind.METHOD,
+    "loss.on_policy_objective": Kind.METHOD,
+    "loss.hinted_objective": Kind.METHOD,
+    "loss.supervised_objective": Kind.METHOD,
     "eval.benchmarks": Kind.APART,
     "tokenizer": None,
     "model": None,
@@ -29,7 +34,8 @@ KINDS = {
 
 def read_contents(config: Config, model: Model) -> dict[str, str]:
     """{what is read: SHA-256 or, of the model's config, the value}. Benchmarks only where the run is evaluated."""
-    files = {"data.train": config.data.train, "prompt.file": config.prompt.file, "reward": reward_file(config.reward)}
+    files = {"data.train": config.data.train, "prompt.file": config.prompt.file, "reward": module_file(config.reward)}
+    files |= {setting: module_file(name) for setting, name in _plug_ins(config)}
     if config.eval.every:
         files |= {
             f"eval.benchmarks: {entry.name or Path(entry.path).stem}": entry.path for entry in config.eval.benchmarks
@@ -41,9 +47,22 @@ def read_contents(config: Config, model: Model) -> dict[str, str]:
     return {**{name: file_hash(path) for name, path in files.items() if path}, **tokenizer, **shape, **stops}
 
 
-def reward_file(target: str) -> str:
-    """The file of a custom reward's module, found as its workers find it, without importing it; empty: there is none.
-    What the module imports itself is not followed."""
+def _plug_ins(config: Config) -> Iterator[tuple[str, str]]:
+    """(setting, name) of what is code of the user's own; of several credits each by itself."""
+    loss = config.loss
+    names = {
+        "explore.strategy": config.explore.strategy,
+        "loss.on_policy_objective": loss.on_policy_objective,
+        "loss.hinted_objective": loss.hinted_objective,
+        "loss.supervised_objective": loss.supervised_objective,
+    }
+    names |= {f"advantage.credits: {name}": name for name in config.advantage.credits}
+    return ((setting, name) for setting, name in names.items() if ":" in name)
+
+
+def module_file(target: str) -> str:
+    """The file of the module in `module:Name`, found without importing it; empty: there is none. What the module
+    imports itself is not followed."""
     places, found = [os.getcwd(), *sys.path], None
     parts = target.partition(":")[0].split(".") if target else []
     for end in range(1, len(parts) + 1):

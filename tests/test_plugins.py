@@ -11,7 +11,8 @@ from commands import checkpoint_arrays, lte, make_base, small_run, without_times
 from etils import epath
 from pydantic import BaseModel
 
-from lte_jax.config import ConfigError, build
+from lte_jax import inputs
+from lte_jax.config import ConfigError, Kind, build
 from lte_jax.device import objectives
 from lte_jax.host.credit import make_credits
 from lte_jax.host.explore import STRATEGIES, make_strategy
@@ -96,6 +97,18 @@ def test_an_objective_of_ones_own_reads_its_settings_and_shows_its_metrics(on_th
     value, shown = objective.value(tokens, config)
     np.testing.assert_allclose(value, [1, -6 - 4 * 3], rtol=1e-6)
     np.testing.assert_allclose(shown["squared/penalty"], [0, 3], rtol=1e-6, atol=1e-12)
+
+
+def test_code_of_ones_own_is_an_input_whose_change_is_noticed(on_the_path):
+    """As data are: a continued run must not go on with another strategy, credit or objective."""
+    config = build({}, plugin_package.OVERRIDES)
+    names = dict(inputs._plug_ins(config))
+    assert names.keys() == {"explore.strategy", "loss.on_policy_objective", "advantage.credits: someones_methods:Late"}
+    assert {inputs.module_file(name) for name in names.values()} == {on_the_path.__file__}
+    before = {name: "1" for name in names}
+    changed = list(inputs.content_changes(before, {**before, "explore.strategy": "2"}))
+    assert [(one.name, one.kind) for one in changed] == [("explore.strategy", Kind.METHOD)]
+    assert all(name.partition(":")[0] in inputs.KINDS for name in names)
 
 
 @pytest.mark.parametrize("n_devices", [1, 8])

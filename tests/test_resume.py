@@ -25,7 +25,7 @@ from lte_jax.cli import app
 from lte_jax.config import ConfigError
 from lte_jax.evaluate import evaluate
 from lte_jax.host.verify import Verifier
-from lte_jax.inputs import content_changes, read_contents, reward_file
+from lte_jax.inputs import content_changes, read_contents, module_file
 from lte_jax.paths import open_path, refuse_overlap
 from lte_jax.report.files import read_metrics, read_rollouts
 from lte_jax.report.live import Live
@@ -324,8 +324,8 @@ def test_what_a_run_reads_is_known_by_content(place, monkeypatch):
     settings = config.load("run/config.yaml", ["reward=rewards.length:reward", prompt])
     model = open_model("base", tiny.mesh())
     before = read_contents(settings, model)
-    assert reward_file("rewards.length:reward") == str(place / "rewards/length.py") and not reward_file("")
-    assert not reward_file("absent.module:f") and not reward_file("rewards.absent:f")
+    assert module_file("rewards.length:reward") == str(place / "rewards/length.py") and not module_file("")
+    assert not module_file("absent.module:f") and not module_file("rewards.absent:f")
     assert not list(content_changes(before, read_contents(settings, model)))
     for path in ("rewards/length.py", "base/tokenizer.model", "data/train.jsonl", "data/heldout.jsonl", "chat.jinja"):
         Path(path).write_bytes(Path(path).read_bytes() + b"\n")
