@@ -27,8 +27,10 @@ from lte_jax.evaluate import evaluate
 from lte_jax.host.verify import Verifier
 from lte_jax.inputs import content_changes, read_contents, module_file
 from lte_jax.paths import open_path, refuse_overlap
-from lte_jax.report.files import read_metrics, read_rollouts
+from lte_jax.report.files import read_metrics, read_rollouts, write_change
 from lte_jax.report.live import Live
+from lte_jax.report.page import overview
+from lte_jax.report.page.source import read_runs
 from lte_jax.run_config import changes
 from lte_jax.run_folder import RunFolder
 from lte_jax.starting import StartingWeights
@@ -367,6 +369,16 @@ def test_a_run_folder_and_its_starting_model_lie_apart(place, monkeypatch, run, 
 def test_a_tilde_of_the_command_line_is_the_home_folder(place, monkeypatch):
     monkeypatch.setenv("HOME", str(place))
     assert CliRunner().invoke(app, ["config", "~/run/config.yaml", "steps=7"]).stdout.count("steps = 7") == 1
+    assert open_path("~/run") == open_path(place / "run")
+
+
+def test_the_report_says_what_changed_and_takes_a_tilde(place, monkeypatch):
+    monkeypatch.setenv("HOME", str(place))
     done = CliRunner().invoke(app, ["report", "~/run", "--output=~/page.html", "--json"])
     assert done.exit_code == 0 and (place / "page.html").exists()
-    assert open_path("~/run") == open_path(place / "run")
+    assert dict(row[:2] for row in overview.settings(read_runs(["run"])))["engine.slots"] == "16"
+    for step, values in ((1, [4, 8]), (2, [8, 16])):
+        write_change(open_path("run"), {"step": step, "kind": "layout", "changed": {"engine.slots": values}})
+        write_change(open_path("run"), {"step": step, "kind": "layout", "changed": {"engine.slots": values}})
+    shown = dict(row[:2] for row in overview.settings(read_runs(["run"])))
+    assert shown["engine.slots"] == "16 (4 until step 1, 8 until step 2)" and shown["optim.lr"] == "0.01"

@@ -76,7 +76,7 @@ class RunFiles:
 
 def write_change(run: epath.Path, change: dict[str, Any]) -> None:
     """Adds a change of settings to the run's record. One that was written just before a kill is not written twice."""
-    lines = whole_lines(run / CHANGES) if (run / CHANGES).is_file() else []
+    lines = [json.dumps(row, ensure_ascii=False) for row in read_changes(run)]
     line = json.dumps(change, ensure_ascii=False, default=str)
     if line not in lines[-1:]:
         write_whole(run / CHANGES, "".join(f"{each}\n" for each in [*lines, line]))
@@ -86,6 +86,12 @@ def declared_metrics(run: epath.Path) -> list[Metric]:
     """What `RunFiles.declare` wrote; nothing for runs of before."""
     path = run / METRICS
     return [Metric(**found) for found in json.loads(path.read_text(encoding="utf-8"))] if path.is_file() else []
+
+
+def read_changes(run: epath.Path) -> list[dict[str, Any]]:
+    """{step, kind, changed: {name: [before, from the step on]}} of each start with other settings."""
+    path = run / CHANGES
+    return list(map(json.loads, whole_lines(path))) if path.is_file() else []
 
 
 def whole_lines(path: epath.Path) -> list[str]:

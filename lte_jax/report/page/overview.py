@@ -75,9 +75,17 @@ def differing(runs: Sequence[Run]) -> tuple[list[str], list[list[str]]]:
 
 
 def settings(runs: Sequence[Run]) -> list[tuple[str, str, str]]:
-    """(name, value in the first run, meaning) of every setting."""
+    """(name, value in the first run, meaning) of every setting; beside the value those before a change."""
     meanings = {name: meaning for name, _, meaning in fields()}
-    return [(name, spelled(value), meanings.get(name, "")) for name, value in runs[0].settings.items()]
+    before: dict[str, list[str]] = {}
+    for change in runs[0].changes:
+        for name, (old, _) in change["changed"].items():
+            before.setdefault(name, []).append(f"{spelled(old)} until step {change['step']}")
+    values = {
+        name: f"{spelled(value)} ({', '.join(before[name])})" if name in before else spelled(value)
+        for name, value in runs[0].settings.items()
+    }
+    return [(name, value, meanings.get(name, "")) for name, value in values.items()]
 
 
 def spelled(value: object) -> str:

@@ -13,7 +13,7 @@ from etils import epath
 from lte_jax.config import ConfigError
 from lte_jax.metric import Metric
 from lte_jax.paths import open_path
-from lte_jax.report.files import declared_metrics, read_metrics
+from lte_jax.report.files import declared_metrics, read_changes, read_metrics
 from lte_jax.report.runs import read_evaluations
 
 ANY_SEED = ("seed", "log.", "checkpoint.")  # settings in which the runs of one arm may differ
@@ -30,6 +30,7 @@ class Run:
     rows: tuple[dict, ...]  # metrics by step
     evaluations: dict[int, dict[str, dict[str, float]]]  # {steps done: {benchmark: metrics}}
     declared: tuple[Metric, ...] = ()  # metrics that the run's own code shows, with their charts
+    changes: tuple[dict, ...] = ()  # settings that had other values before a step, as changes.jsonl has them
 
     @property
     def seed(self) -> object:
@@ -70,8 +71,8 @@ def _read_run(folder: epath.Path) -> Run:
     if not rows:
         raise ConfigError(f"{folder}/metrics: no whole row yet; report after the first step")
     found = {step: metrics for step, metrics in read_evaluations(folder).items() if step <= len(rows)}
-    declared = tuple(declared_metrics(folder))
-    return Run(open_path(folder).name, "", folder, dict(_flat(values)), rows, found, declared)
+    declared, changes = tuple(declared_metrics(folder)), tuple(read_changes(folder))
+    return Run(open_path(folder).name, "", folder, dict(_flat(values)), rows, found, declared, changes)
 
 
 def _flat(values: dict, prefix: str = "") -> Iterator[tuple[str, object]]:
