@@ -1,5 +1,6 @@
 """What parity tests share: transformers' models of our architectures, with random weights, beside our own."""
 
+import copy
 import os
 from functools import partial
 
@@ -105,6 +106,16 @@ def our_logits(params, tokens_BT, arch):
     model = qwen3.bind(arch, params)
     hidden_BTD = model(tokens_BT, dtype=np.float32, attend=partial(causal_attention, impl="reference"))
     return qwen3.logits(hidden_BTD, model.head_VD)
+
+
+def condition(model, outcome) -> float:
+    """How many times a random relative change of every weight comes back in the arrays of outcome(model), each array
+    relative to its largest entry."""
+    change, generator, moved = 2.0**-16, torch.Generator().manual_seed(0), copy.deepcopy(model)
+    for weight in moved.parameters():
+        weight.data *= 1 + change * torch.randn(weight.shape, generator=generator).sign()
+    pairs = zip(outcome(model), outcome(moved), strict=True)
+    return max(float(np.abs(a - b).max() / np.abs(a).max()) for a, b in pairs) / change
 
 
 def tokens(arch, n_rows=2, n_columns=37):

@@ -57,7 +57,7 @@ def in_processes(*arguments, n_processes=1, n_devices=8) -> list[str]:
     running = []
     for index in range(n_processes):
         place = {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": n_processes, "JAX_PROCESS_ID": index}
-        variables = {**environment(), **devices, **(place if n_processes > 1 else {})}
+        variables = {**environment(**devices), **(place if n_processes > 1 else {})}
         running.append(
             subprocess.Popen(
                 [str(word) for word in command],
@@ -107,7 +107,9 @@ def test_two_processes_draw_and_learn_what_one_does(base, tmp_path):
     assert drawn(tmp_path / "two") == drawn(tmp_path / "one")
     assert any(attempts for *_, attempts in drawn(tmp_path / "one")), "no group failed: hints were not tried"
     for there, here in zip(learned(tmp_path / "two"), learned(tmp_path / "one"), strict=True):
-        assert there == pytest.approx(here, rel=1e-4, abs=1e-6)
+        # In step 0 1,400 roundings in series, times log-probs near 4; then Adam has made of each rounding in an entry
+        # near 0 a step of up to lr = 4e-4, of weights near 0.1
+        assert there == pytest.approx(here, rel=2e-4 if here["step"] == 0 else 4e-3, abs=1e-5)
         assert here["update/trained_rows"] > 0
     ours, theirs = ((tmp_path / name / "eval/000002.jsonl").read_text() for name in ("two", "one"))
     assert [json.loads(line) for line in ours.splitlines()] == [json.loads(line) for line in theirs.splitlines()]

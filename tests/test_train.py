@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rounding
 from commands import (
     QUICKSTART,
     SMALL,
@@ -20,6 +21,7 @@ from commands import (
     without_times,
 )
 
+from lte_jax.hf_config import read_config
 from lte_jax.report.files import read_metrics, read_rollouts
 from lte_jax.step_metrics import combine
 from lte_jax.train import deal
@@ -29,6 +31,12 @@ from lte_jax.train import deal
 def base(tmp_path_factory):
     """Overrides that point at a base model after a short warm-up."""
     return make_base(tmp_path_factory.mktemp("base"), warmup_steps=400)
+
+
+def mismatch(base) -> float:
+    """By how much trainer and sampler may differ in a log-prob; rows have fewer than 64 columns, logits go up to 20."""
+    arch = read_config(Path(base[0].removeprefix("model.path="))).arch
+    return rounding.bound(rounding.forward(arch, 64), magnitude=20)
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +69,7 @@ def test_the_whole_loop_learns(learnt):
     assert after > before + 0.05
 
 
-def test_every_metric_of_the_method_is_there(learnt):
+def test_every_metric_of_the_method_is_there(base, learnt):
     keys = set().union(*read_metrics(learnt))
     wanted = """
         group/none_pass_frac_before group/some_pass_frac_before group/all_pass_frac_before group/none_pass_frac_after
@@ -75,7 +83,7 @@ def test_every_metric_of_the_method_is_there(learnt):
         sample/undecided update/n_nonfinite_total
     """.split()
     assert not [key for key in wanted if key not in keys]
-    assert max(row["mismatch/max_abs"] for row in read_metrics(learnt) if "mismatch/max_abs" in row) < 1e-4
+    assert max(row["mismatch/max_abs"] for row in read_metrics(learnt) if "mismatch/max_abs" in row) < mismatch(base)
 
 
 def test_a_killed_run_repeats_bit_for_bit(base, tmp_path):
@@ -122,7 +130,7 @@ def test_dynamic_sampling_and_adaptive_entropy_go_on_where_they_stopped(base, tm
     assert [row["update/entropy_coef"] for row in rows] == pytest.approx([0, 0.005, 0.01, 0.015])
     assert abs(rows[0]["policy/kl"]) < rows[-1]["policy/kl"]
     # trainer and sampler are one policy at sample.temperature, and what was drawn hot or cold is weighed
-    assert rows[0]["mismatch/max_abs"] < 1e-4 and rows[0]["correction/weight_max"] == 2
+    assert rows[0]["mismatch/max_abs"] < mismatch(base) and rows[0]["correction/weight_max"] == 2
     assert all("reward/shaping_mean" in row for row in rows)
     assert len(groups) > 4 * 8  # some were drawn again
     for step in range(4):

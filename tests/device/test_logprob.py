@@ -3,14 +3,18 @@
 from functools import partial
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
+import rounding
 
 from lte_jax.device.logprob import plain_token_logp, token_logp
 
 B, T, D, V = 3, 10, 7, 23
 TEMPERATURE = 1.7
+# A logit is a sum of D terms of magnitude 8 together, a log-prob adds a sum of V and three functions, a gradient goes
+# the same way back and sums over V or over all tokens; what a logit is off by, its gradients are off by, relatively
+VALUE = rounding.bound(D + V + 3 * rounding.FUNCTION, magnitude=8)
+GRADIENT = rounding.bound(2 * (D + V) + 6 * rounding.FUNCTION + B * T, magnitude=8)
 
 
 def inputs(seed=0, shape=(B, T, D, V)):
@@ -22,10 +26,21 @@ def inputs(seed=0, shape=(B, T, D, V)):
     return hidden_BTD, head_VD, tokens_BT
 
 
+def in_float64(hidden_BTD, head_VD, tokens_BT, temperature):
+    """By the definition, one token at a time, in numpy."""
+    logp_BT, entropy_BT = np.zeros(tokens_BT.shape), np.zeros(tokens_BT.shape)
+    for row, column in np.ndindex(B, T - 1):
+        logits_V = head_VD.astype(np.float64) @ hidden_BTD[row, column].astype(np.float64) / temperature
+        p_V = np.exp(logits_V) / np.exp(logits_V).sum()
+        logp_BT[row, column + 1] = np.log(p_V[tokens_BT[row, column + 1]])
+        entropy_BT[row, column + 1] = -(p_V * np.log(p_V)).sum()
+    return logp_BT, entropy_BT
+
+
 def weighted_sum(function, tokens_BT, hidden_BTD, head_VD):
     """A scalar to which every log-prob and every entropy contributes with a weight of its own."""
     logp_BT, entropy_BT = function(hidden_BTD, head_VD, tokens_BT, TEMPERATURE)
-    weight_BT = jnp.cos(jnp.arange(logp_BT.size, dtype=jnp.float32)).reshape(logp_BT.shape)
+    weight_BT = np.cos(np.arange(tokens_BT.size)).reshape(tokens_BT.shape).astype(logp_BT.dtype)
     return (weight_BT * logp_BT + (0.3 + weight_BT**2) * entropy_BT).sum()
 
 
@@ -44,36 +59,34 @@ def test_chunked_equals_plain_in_value_and_gradient(chunk):
         return *values, *gradient(hidden_BTD, head_VD)
 
     results = map(values_and_gradients, (chunked(chunk), plain_token_logp))
-    for ours, reference in zip(*results, strict=True):
-        np.testing.assert_allclose(ours, reference, rtol=1e-4, atol=1e-5)
+    (*ours, d_hidden, d_head), (*reference, plain_d_hidden, plain_d_head) = results
+    np.testing.assert_allclose(ours, reference, atol=VALUE)
+    for gradient, plain in ((d_hidden, plain_d_hidden), (d_head, plain_d_head)):
+        np.testing.assert_allclose(gradient, plain, atol=GRADIENT * np.abs(plain).max())
 
 
 @pytest.mark.parametrize("place", ["hidden", "head"])
 def test_gradient_equals_finite_differences(place):
     hidden_BTD, head_VD, tokens_BT = inputs(seed=1)
     value = {"hidden": hidden_BTD, "head": head_VD}[place]
-    direction = np.random.default_rng(2).standard_normal(value.shape, np.float32)
+    direction = np.random.default_rng(2).standard_normal(value.shape)
 
-    @jax.jit
     def along(distance):
         moved = {"hidden": hidden_BTD, "head": head_VD, place: value + distance * direction}
-        return weighted_sum(chunked(9), tokens_BT, moved["hidden"], moved["head"])
+        return weighted_sum(in_float64, tokens_BT, moved["hidden"], moved["head"])
 
-    step = 1e-2
-    np.testing.assert_allclose(jax.jit(jax.grad(along))(0.0), (along(step) - along(-step)) / (2 * step), rtol=3e-3)
+    gradient = jax.jit(jax.grad(partial(weighted_sum, chunked(9), tokens_BT), argnums=(0, 1)))(hidden_BTD, head_VD)
+    ours = {"hidden": gradient[0], "head": gradient[1]}[place].astype(np.float64) * direction
+    step = 1e-5  # in float64 the differences are right to about 1e-9
+    expected = (along(step) - along(-step)) / (2 * step)
+    np.testing.assert_allclose(ours.sum(), expected, atol=GRADIENT * np.abs(ours).sum())
 
 
 def test_column_t_describes_token_t_and_column_0_is_0():
     hidden_BTD, head_VD, tokens_BT = inputs()
-    logits_BTV = np.einsum("btd,vd->btv", hidden_BTD, head_VD) / TEMPERATURE
-    p_BTV = np.exp(logits_BTV) / np.exp(logits_BTV).sum(-1, keepdims=True)
-    logp_BT, entropy_BT = token_logp(hidden_BTD, head_VD, tokens_BT, TEMPERATURE, 9)
-    assert not np.any(logp_BT[:, 0]) and not np.any(entropy_BT[:, 0])
-    for row in range(B):
-        for column in range(1, T):
-            p_V = p_BTV[row, column - 1]
-            np.testing.assert_allclose(logp_BT[row, column], np.log(p_V[tokens_BT[row, column]]), rtol=1e-4)
-            np.testing.assert_allclose(entropy_BT[row, column], -(p_V * np.log(p_V)).sum(), rtol=1e-4)
+    ours = token_logp(hidden_BTD, head_VD, tokens_BT, TEMPERATURE, 9)
+    assert not np.any(ours[0][:, 0]) and not np.any(ours[1][:, 0])
+    np.testing.assert_allclose(ours, in_float64(hidden_BTD, head_VD, tokens_BT, TEMPERATURE), atol=VALUE)
 
 
 def test_the_whole_vocabulary_is_in_memory_for_one_chunk_only():

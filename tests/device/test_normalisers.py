@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import rounding
 
 from lte_jax.device.normalisers import NORMALISERS, supervised_mean
 
@@ -18,7 +19,7 @@ N_ON_B, N_OFF_B = np.array([2, 6, 0, 3]), np.array([0, 0, 4, 1])  # the last row
     ],
 )
 def test_normalisers_by_hand(name, expected):
-    np.testing.assert_allclose(NORMALISERS[name](N_ON_B, N_OFF_B, 10), expected, rtol=1e-6)
+    np.testing.assert_allclose(NORMALISERS[name](N_ON_B, N_OFF_B, 10), expected, rtol=rounding.bound(4))
 
 
 def test_supervised_tokens_are_counted_by_themselves():
@@ -38,5 +39,5 @@ def test_an_empty_part_weighs_0_and_never_nan(name, n_on_B, n_off_B):
         assert weight_B.shape == n_on_B.shape and weight_B.dtype == np.float32
         assert np.all(np.isfinite(weight_B))
     total = (on_B * n_on_B + off_B * n_off_B).sum()
-    assert total == 0 or name == "constant" or total == pytest.approx(1)
+    assert total == 0 or name == "constant" or total == pytest.approx(1, rel=rounding.bound(4 + 4))
     assert (total > 0) == ((n_on_B + n_off_B).sum() > 0)

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import rounding
 import tiny
 from handmade import group, right, rollout, wrong
 from jax.experimental.compilation_cache import compilation_cache
@@ -26,6 +27,10 @@ ARCH = Architecture(
     tied=True,
 )  # fmt: skip
 TEMPERATURE = np.float32(1.3)
+# Of a gradient, relative to its largest entry: 8 rows of 16 columns through the model and back
+GRADIENT = rounding.bound(rounding.backward(ARCH, 8, 16))
+# Of a sum over tokens: a ratio is off by what its log-prob, near -log 48 = -3.9, is off by
+TALLY = rounding.bound(rounding.forward(ARCH, 16) + 8 * 16, magnitude=4)
 MESHES = [(1, 8, 1), (1, 4, 2), (2, 2, 2), (8, 1, 1)]
 
 
@@ -96,8 +101,8 @@ def test_halves_add_up():
     for split in (halves, quarters):
         ours, our_tally = gradients(spec(), split, 0.01)
         for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(reference), strict=True):
-            assert np.linalg.norm(a - b) < 1e-6 * np.linalg.norm(b)
-        assert_close(our_tally, tally, rtol=1e-5)
+            assert np.linalg.norm(a - b) < GRADIENT * np.linalg.norm(b)
+        assert_close(our_tally, tally, rtol=TALLY)
 
 
 def test_the_tally_is_that_of_the_rows():
@@ -126,9 +131,9 @@ def test_on_policy_gradient_is_that_of_minus_a_over_n_times_logp():
         logp_BT, _ = module.policy_logp(params, micro.tokens_BT, TEMPERATURE, its)
         return -(micro.advantage_BT * logp_BT).sum() / 44
 
-    assert_close(ours, jax.device_get(expected(tiny.params(ARCH))), rtol=0, atol=1e-6)
-    assert tally["mismatch/max_abs"][0] < 1e-5 and tally["ratio/clipped_frac"][0] == 0
-    assert tally["ratio/on_policy_mean"][0] == pytest.approx(44, rel=1e-5)
+    assert_close(ours, jax.device_get(expected(tiny.params(ARCH))), rtol=0, atol=GRADIENT)
+    assert tally["mismatch/max_abs"][0] < TALLY and tally["ratio/clipped_frac"][0] == 0
+    assert tally["ratio/on_policy_mean"][0] == pytest.approx(44, rel=TALLY)
 
 
 @pytest.mark.parametrize("poison", [1e9, -1e9])
@@ -157,7 +162,7 @@ def test_rows_without_variance_change_no_gradient():
     kept = batch(groups=groups, optim={"microbatch_tokens": 160}, loss={"entropy_coef": 1e-3})
     assert [sum(int(m.trained_BT.any(axis=1).sum()) for m in rows) for rows in (dropped, kept)] == [8, 10]
     (without, _), (within, _) = gradients(spec(), dropped), gradients(spec(), kept)  # c = 0 in both: the rows alone
-    assert_close(within, without, rtol=0, atol=1e-6)
+    assert_close(within, without, rtol=0, atol=GRADIENT)
 
 
 def test_entropy_bonus_raises_entropy():
@@ -169,27 +174,33 @@ def test_entropy_bonus_raises_entropy():
         jax.device_get(accumulate(s.params, zero_sums(its), micro, TEMPERATURE, np.float32(0), its)[1]) for s in states
     ]
     before, unmoved, moved = (each["policy/entropy"][0] for each in (base, *tallies))
-    assert unmoved == pytest.approx(before, rel=1e-4)
+    assert unmoved == pytest.approx(before, rel=TALLY)
     assert moved > before * 1.001
+
+
+# Adam divides by sqrt(nu) + eps: of an entry near 0 it would make any rounding a whole step
+SMOOTH = {"eps": 0.1}
 
 
 @pytest.fixture(scope="module")
 def one_device():
     """Two updates on one device, for the meshes to repeat."""
-    return jax.device_get(steps(spec(), [batch(), batch(groups=[a_group(1)])]))
+    return jax.device_get(steps(spec(optim=SMOOTH), [batch(), batch(groups=[a_group(1)])]))
 
 
 @pytest.mark.parametrize("shape", MESHES, ids=str)
 def test_sharded_equals_unsharded(shape, one_device):
     mesh = tiny.mesh(*shape)
-    its = spec(mesh)
+    its = spec(mesh, optim=SMOOTH)
     state, tally, norm = steps(its, [batch(mesh), batch(mesh, groups=[a_group(1)])])
     reference, reference_tally, reference_norm = one_device
-    assert_close(state.params, reference.params, rtol=0, atol=3e-5)
-    assert_close(tally, reference_tally, rtol=1e-4, atol=1e-6)
-    assert float(norm) == pytest.approx(float(reference_norm), rel=1e-4)
-
     mu, nu = state.opt_state[1][0].mu, state.opt_state[1][0].nu
+    assert_close(mu, reference.opt_state[1][0].mu, rtol=0, atol=GRADIENT)
+    assert_close(nu, reference.opt_state[1][0].nu, rtol=0, atol=2 * GRADIENT)  # a square
+    assert_close(state.params, reference.params, rtol=0, atol=GRADIENT)
+    assert_close(tally, reference_tally, rtol=TALLY, atol=TALLY)
+    assert float(norm) == pytest.approx(float(reference_norm), rel=GRADIENT)
+
     for weight, *moments in zip(*map(jax.tree.leaves, (state.params, mu, nu)), strict=True):
         assert all(moment.sharding == weight.sharding for moment in moments)
     assert state.params["layers"]["gate"].addressable_shards[0].data.size == 3 * 16 * 24 // (shape[1] * shape[2])
@@ -258,7 +269,7 @@ def test_a_gradient_that_is_not_finite_changes_nothing_and_is_counted():
 def test_scan_and_recomputation_change_no_gradient(scan, remat):
     reference, _ = gradients(spec(), batch(), 0.01)
     ours, _ = gradients(spec(model={"scan_layers": scan, "remat": remat}), batch(), 0.01)
-    assert_close(ours, reference, rtol=0, atol=2e-6)
+    assert_close(ours, reference, rtol=0, atol=GRADIENT)
 
 
 @contextmanager
@@ -307,9 +318,9 @@ def test_gradients_are_clipped_to_the_global_norm_before_adam():
     reference, _ = gradients(its, batch())
     state, _, norm = steps(its, [batch()], entropy_weight=0)
     total = np.sqrt(sum((g**2).sum() for g in jax.tree.leaves(reference)))
-    assert float(norm) == pytest.approx(total, rel=1e-5) and total > 0.01
+    assert float(norm) == pytest.approx(total, rel=GRADIENT) and total > 0.01
     expected = jax.tree.map(lambda g: 0.25 * 0.01 / total * g, reference)
-    assert_close(jax.device_get(state.opt_state[1][0].mu), expected, rtol=0, atol=1e-5)
+    assert_close(jax.device_get(state.opt_state[1][0].mu), expected, rtol=0, atol=GRADIENT)
 
 
 @pytest.mark.parametrize(
@@ -329,7 +340,8 @@ def test_gradients_are_clipped_to_the_global_norm_before_adam():
 def test_schedules_at_their_corner_points(settings, expected):
     rate = learning_rate(OptimConfig(lr=3e-4, **settings), n_updates=10)
     ours = {count: float(rate(count)) for count in expected}
-    assert ours == pytest.approx({count: 3e-4 * share for count, share in expected.items()}, rel=1e-5, abs=1e-12)
+    its_bound = rounding.bound(16, magnitude=3e-4)  # float32: a cosine and a few operations, relative to the peak
+    assert ours == pytest.approx({count: 3e-4 * share for count, share in expected.items()}, abs=its_bound)
 
 
 def test_abstract_state_describes_the_state():
