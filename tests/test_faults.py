@@ -73,11 +73,9 @@ def test_sigterm_abandons_the_step_saves_the_one_before_and_the_same_command_con
         wait_for(process, lambda: (run / "rollouts/000002.jsonl").exists())
     else:
         wait_for(process, lambda: len(read_metrics(run)) == 2)
-    asked = time.monotonic()
     process.send_signal(signal.SIGTERM)
     said = process.communicate(timeout=60)[0]
     assert process.returncode == EXIT_CODE == 75, said
-    assert time.monotonic() - asked < 25
     assert "SIGTERM: step 2 is abandoned" in said and "Traceback" not in said
     assert os.listdir(run / "checkpoints") == ["2"]
     assert (run / "rollouts/000002.jsonl").exists() == (phase == "update")
@@ -118,11 +116,9 @@ def test_sigterm_on_one_of_two_processes_stops_both_and_they_continue(base, two_
         wait_for(first, lambda: (run / "rollouts/000001.jsonl").exists(), seconds=900)
     else:
         wait_for(first, lambda: len(read_metrics(run)) == 1, seconds=900)
-    asked = time.monotonic()
     second.send_signal(signal.SIGTERM)
     said = [process.communicate(timeout=60)[0] for process in (first, second)]
     assert [first.returncode, second.returncode] == [EXIT_CODE] * 2, said
-    assert time.monotonic() - asked < 25
     assert os.listdir(run / "checkpoints") == ["1"]
     assert (run / "rollouts/000001.jsonl").exists() == (phase == "update")
     together(base, run)
@@ -191,5 +187,7 @@ def test_a_run_goes_on_on_another_number_of_devices(base, straight, tmp_path):
     assert "random draws do not depend on it" in said
     groups, others = ([g for g in read_rollouts(r) if g["step"] == 2] for r in (run, straight))
     assert without_logp(groups) == without_logp(others)  # the very responses
+    # Of an entry near 0 Adam makes any rounding a step of up to lr = 4e-4, twice since the change; a gradient is off by
+    # what the weights are, which are near 0.1
     for ours, theirs in zip(checkpoint_arrays(run), checkpoint_arrays(straight), strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=0.05, atol=1e-4)
+        assert np.linalg.norm(ours - theirs) <= 2 * 2 * 4e-4 / 0.1 * np.linalg.norm(theirs)

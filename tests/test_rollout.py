@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import rounding
 import tiny
 
 from lte_jax import slots
@@ -163,13 +164,14 @@ def test_a_stop_string_keeps_a_prefix_of_what_is_drawn_without_it(settings):
     cutting = engine(cut=StopStrings(strings, without_stop).cut, **settings)
     requests = [Request(text, (7, TRAIN, 0, n, 0, 0)) for n, (_, text) in enumerate(PROBLEMS * 4)]
     cut, whole = dict(cutting.generate(requests, SAMPLING)), dict(engine().generate(requests, SAMPLING))
+    tolerance = rounding.bound(rounding.forward(tiny.ARCH, 9 + 40), magnitude=8)  # logits; other slots, another program
     n_cut = 0
     for place, response in whole.items():
         texts = [without_stop(response.tokens[:end]) for end in range(1, len(response.tokens) + 1)]
         end = next((end for end, text in enumerate(texts, 1) if any(s in text for s in strings)), None)
         np.testing.assert_array_equal(cut[place].tokens, response.tokens[:end])
         for name in ("behaviour_logp", "sampled_logp"):
-            np.testing.assert_allclose(getattr(cut[place], name), getattr(response, name)[:end], atol=1e-5)
+            np.testing.assert_allclose(getattr(cut[place], name), getattr(response, name)[:end], atol=tolerance)
         assert cut[place].truncated == (response.truncated and end is None)
         n_cut += end is not None
     assert 4 < n_cut < len(requests)
@@ -280,7 +282,7 @@ def test_two_processes_sample_without_lockstep_on_their_own_devices():
         port = str(probe.getsockname()[1])
     script, pipes = str(Path(__file__).with_name("two_processes.py")), dict(stdout=subprocess.PIPE, text=True)
     running = [subprocess.Popen([sys.executable, script, str(index), port], **pipes) for index in range(2)]
-    found = [json.loads(process.communicate(timeout=120)[0].splitlines()[-1]) for process in running]
+    found = [json.loads(process.communicate(timeout=500)[0].splitlines()[-1]) for process in running]
     assert [f["devices"] for f in found] == [4, 4] and not any(f["copied"] for f in found)
     for process, (count, budget) in enumerate([(5, 10), (11, 30)]):
         made = engine(length_bucket=8)
@@ -306,18 +308,22 @@ def test_a_tensor_axis_that_spans_processes_is_refused(monkeypatch):
         own_mesh(spanning)
 
 
-def test_seconds_of_the_device_add_up_to_the_time_of_sampling():
-    made = engine()
-    collect(made, Again())  # compiles
-    made.meter.take()
-    start = time.perf_counter()
+def test_seconds_of_the_device_add_up_to_the_time_from_its_first_program_to_its_last():
+    made = traced()
     collect(made, Again())
-    wall = time.perf_counter() - start
-    seconds, counts, spans = made.meter.take()
-    device = sum(seconds[name] for name in ("prefill", "decode", "device_wait"))
-    assert 0.5 * wall < device <= wall
+    seconds, _, spans = made.meter.take()
+    on_device = [span for span in spans if span.track == "device"]
+    assert {span.name for span in on_device} >= {"prefill", "decode"}
+    assert all(after.start == before.end for before, after in zip(on_device, on_device[1:], strict=False))
+    device = sum(seconds.get(name, 0.0) for name in ("prefill", "decode", "device_wait"))
+    assert device == pytest.approx(on_device[-1].end - on_device[0].start)
     assert seconds["verify"] > 0 and seconds["hint"] > 0 and seconds["verdict_wait"] >= 0
-    assert not spans  # only on request
+
+
+def test_spans_are_kept_only_on_request():
+    made = engine()
+    collect(made, Again())
+    assert not made.meter.take()[2]
 
 
 def test_the_timeline_is_trace_event_json_with_a_line_for_each_slot(tmp_path):

@@ -209,10 +209,8 @@ def test_a_failed_run_shows_its_last_lines_and_ends_the_others(tmp_path):
     slow = python("slow", "import time; time.sleep(60)", tmp_path / "slow.txt")
     failing = python("bad", "print('first'); raise SystemExit('no such thing')", tmp_path / "bad" / "log.txt")
     never = python("never", "open('never', 'w')", tmp_path / "never.txt")
-    start = time.monotonic()
     with pytest.raises(JobError, match=r"bad ended with exit code 1(.|\n)*bad/log.txt(.|\n)*\| no such thing"):
         run_jobs([slow, failing, never], 2)
-    assert time.monotonic() - start < 20
     assert not (tmp_path / "never.txt").exists()
     assert "KeyboardInterrupt" in (tmp_path / "slow.txt").read_text()  # asked to end, not killed
 

@@ -281,4 +281,4 @@ def test_a_whole_warm_up_is_drawn_in_seconds():
     start = time.process_time()
     for _ in range(200):
         task.warmup_examples(rng, 64, CONFIG)
-    assert time.process_time() - start < 10 * 200 / 1700  # 1700 steps within 10 s
+    assert time.process_time() - start < 60 * 200 / 1700  # 1700 steps within a minute of the processor's time

@@ -157,12 +157,12 @@ def test_a_number_inside_an_expression_is_not_the_answer():
 
 
 def test_unbalanced_and_nested_boxes_take_linear_time():
-    start = time.perf_counter()
+    start = time.process_time()
     extract(r"\boxed{" * 1_000_000 + "}" * 1_000_000)
     extract(r"\boxed{a" * 18_000 + "}" * 18_000)
     for noise in ("(", "{", "[", "$1", r"\(", "answer to ", "the answer is $", "</think>", "<answer>"):
         extract(noise * (10_000_000 // len(noise)))
-    assert time.perf_counter() - start < 8
+    assert time.process_time() - start < 60  # 3 s on one machine; quadratic would take hours
     assert boxes(r"\boxed{" * 1000 + "4" + "}" * 1000) == ["4"]
 
 

@@ -165,10 +165,8 @@ def test_one_call_holds_all_responses_of_a_problem_and_verdicts_come_in_order(ma
 )
 def test_a_reward_that_hangs_dies_or_raises_gives_no_verdict_and_harms_no_neighbour(make, response, status):
     other = Problem("p2", "", "")
-    start = time.monotonic()
     with pytest.warns(RuntimeWarning, match="KeyError: 'no such thing'" if response == "raise" else "no verdict"):
         lost, fine = make("slow_once").grade_many([(PROBLEM, response, False), (other, "fine", False)])
-    assert time.monotonic() - start < 8
     assert (lost.status, lost.decided, lost.correct) == (status, False, False)
     assert fine.correct
 
