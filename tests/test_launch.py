@@ -42,6 +42,14 @@ def test_shellcheck_finds_nothing(script):
     assert subprocess.run(["bash", "-n", script]).returncode == 0
 
 
+def test_the_quick_tier_names_tests_of_every_area():
+    lines = (ROOT / "tests/quick.txt").read_text().split()
+    for path, _, test in (line.partition("::") for line in lines):
+        assert (ROOT / path).exists() and (not test or f"def {test}(" in (ROOT / path).read_text()), (path, test)
+    areas = [path.name for path in (ROOT / "tests").iterdir() if any(path.glob("test_*.py"))]
+    assert len(areas) >= 4 and all(any(line.startswith(f"tests/{area}") for line in lines) for area in areas)
+
+
 def test_one_process_drives_all_gpus_by_default():
     assert dry_run("multi_gpu.sh", *ARGUMENTS, N_GPUS="8") == [[".venv/bin/lte", "train", *ARGUMENTS]]
 
