@@ -36,6 +36,36 @@ def test_what_is_not_stated_is_not_the_answer(gold, response):
     assert not verdict.correct, (verdict.rule, verdict.extracted)
 
 
+LETTER = (
+    r"E) heat",
+    r"E – heat",
+    r"E - heat",
+    r"(E): heat",
+    r"\text{E}\ 12",
+    r"\textbf{(E)}~12",
+    r"E: 12",
+    r"\text{E) }12",
+)
+NO_LETTER = (
+    r"D) E",
+    r"E - h",
+    r"E - 12",
+    r"\text{E}x",
+    r"\text{E} + 12",
+    r"D - E",
+    r"E - heat or (D)",
+    r"D or E",
+    r"D – heat",
+)
+
+
+@pytest.mark.parametrize(
+    ("boxed", "correct"), [*((text, True) for text in LETTER), *((text, False) for text in NO_LETTER)]
+)
+def test_a_letter_with_its_text_is_that_letter(boxed, correct):
+    assert grade("E", rf"\boxed{{{boxed}}}").correct is correct
+
+
 STATING_GOLDS = [
     ("The answer is 10.", "10"),
     ("The value of x is 10.", "10"),

@@ -3,7 +3,6 @@
 import json
 
 import pytest
-import yaml
 
 from lte_jax import config
 from lte_jax.config import ConventionsConfig
@@ -106,14 +105,13 @@ def test_the_command_takes_conventions_and_names_one_that_it_does_not_know(tmp_p
 
 
 def test_a_run_refuses_other_conventions_and_another_reward_but_takes_other_limits():
-    from lte_jax.run_folder import _changes
-
-    before = yaml.safe_load(config.dump(config.build({})))
+    from lte_jax.config import Kind
+    from lte_jax.run_config import changes
 
     def changed(*overrides):
-        return _changes(before, yaml.safe_load(config.dump(config.build({}, overrides))))
+        return {change.name: change.kind for change in changes(config.build({}), config.build({}, overrides))}
 
-    assert changed("verify.conventions.units_optional=false") == ["verify.conventions.units_optional (True -> False)"]
-    assert changed("reward=a.b:c") == ["reward ('' -> 'a.b:c')"]
+    method = {"verify.conventions.units_optional": Kind.METHOD, "reward": Kind.METHOD}
+    assert changed("verify.conventions.units_optional=false", "reward=a.b:c") == method
     limits = ("workers=7", "timeout_s=9", "memory_mb=999", "batch_timeout_s=9", "equality_timeout_s=9")
-    assert changed(*(f"verify.{limit}" for limit in limits)) == []
+    assert set(changed(*(f"verify.{limit}" for limit in limits)).values()) == {Kind.APART}

@@ -23,7 +23,9 @@ DEFAULT = ConventionsConfig()
 _LETTER = r"\(?([A-J])\)?|\(([a-j])\)"
 _CHOICE = re.compile(rf"(?:\\text ?)?\{{? ?(?:{_LETTER}) ?[.:]? ?\}}?")
 _CHOICE_WITH_TEXT = re.compile(
-    r"(?:\\text ?)?\{? ?(?:\(([A-J])\)|([A-J]) ?[).:]) ?\}?(?: ?[-:.] )? ?(?P<rest>.*)", re.DOTALL
+    r"(?:(?:\\text ?)?\{? ?(?:\(([A-J])\)|([A-J]) ?[).:]) ?\}?(?: ?[-:.] )?"  # B) 12, \\text{(B) }12
+    r"|\\text ?\{ ?([A-J]) ?\}(?= ?[0-9])|([A-J]) - (?=[A-Za-z]{3})) ?(?P<rest>.*)",  # \\text{B} 12, B - heat
+    re.DOTALL,
 )
 _ANOTHER_CHOICE = re.compile(r"\([A-J]\)|(?<![A-Za-z])[A-J] ?[).:]|(?<![A-Za-z])(?:and|or|,) ?\(?[A-J]\)? ?\Z")
 _SURE = re.compile(
@@ -41,7 +43,7 @@ def choice(text: str, with_text: bool) -> str | None:
     match = _CHOICE_WITH_TEXT.fullmatch(text) if with_text else None
     if match is None or _ANOTHER_CHOICE.search(match.group("rest")):
         return None
-    return match.group(1) or match.group(2)
+    return next(filter(None, match.groups()))
 
 
 @lru_cache(maxsize=65_536)
