@@ -124,4 +124,7 @@ def test_what_is_extracted_is_what_was_written():
     assert extract("Answer: Paris").answer == "Paris"
     assert extract("The answer is 12 cm.").answer == "12 cm"
     assert extract("The answer is x < 5.").answer == "x < 5"
+    assert extract("The answer is 8 of them.").answer == "8"
+    assert extract("The answer is 8 ways to go there.").answer == "8"
+    assert extract("The answer is therefore either 7 or 8.").answer == "7 or 8"
     assert extract("The answer is less than 8.") is None

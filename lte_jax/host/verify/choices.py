@@ -22,7 +22,6 @@ _IS_OUT = re.compile(
 _ALTERNATIVE = re.compile(r"(?:\b(?:or|and|either)|,)\s{0,2}[(*]{0,3}(?:option |choice )?\(?\Z")
 _OR_ANOTHER = re.compile(r"[)*]{0,3},?\s(?:or|and) [(*]{0,3}[A-J]\b")
 _LEADING = re.compile(r"\s{0,8}[*_(]{0,3}([A-J])[*_)]{0,3}(?:[,.;:]|\s?[-–—](?=\s)|(?<=\)))\s{1,4}(?=\S)")
-_OPTION = re.compile(r"(?:\n|\s{2})\s{0,4}[*(]{0,3}[A-J][.):]")
 _OTHER = re.compile(
     r"(?<![\w'’$\\])\(?([A-HJ])\)?(?![\w'’])(?!\s[a-z])|(?<=\()([A-J])(?=\))|(?<![\w'’])[B-H](?=\s[a-z])"
 )
@@ -57,8 +56,6 @@ def leading_choice(text: str) -> str | None:
     if match is None or _IS_OUT.match(text, match.end(1)) or (match[1] == "I" and "(" not in match.group()):
         return None
     rest = text[match.end() :]
-    if _OPTION.search(rest):
-        return None
     for clause in _CLAUSE_END.split(rest[:_MAX_CHARS]):
         other = _OTHER.search(clause)
         if other and not _NEGATION.search(clause[: other.start()]):

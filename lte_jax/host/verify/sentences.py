@@ -101,6 +101,8 @@ def formulas(text: str, first_only: bool) -> Run | None:
 def is_changed(text: str, begin: int, end: int) -> bool:
     """Does a word beside text[begin:end] change its value: "less than 8", "8 squared", "not 8", "8?"."""
     line = text[max(0, begin - _WINDOW) : begin].rpartition("\n")[2]
+    scale = SCALE.match(text, end)
+    end = scale.end() if scale else end
     return bool(UNSAFE_BEFORE.search(line) or _COMPARED_WITH.search(line) or UNSAFE_AFTER.match(text, end))
 
 
