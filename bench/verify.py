@@ -19,6 +19,7 @@ import random
 import statistics
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 from lte_jax.host.verify import Verifier, judge
@@ -141,10 +142,9 @@ def golds(folder: Path) -> dict[str, list[Case]]:
     return {"golds, itself": itself, "golds, the next one": others}
 
 
-def compare(name: str, folder: Path | None) -> list[dict]:
+def compare(name: str, folder: Path | None) -> Iterator[dict]:
     """Our verifier and the other one on the same cases, one after the other."""
     other = other_verifier(name)
-    lines = []
     with Verifier(workers=1, batch_timeout_s=3_600) as verifier:
         verifier.same_answer([("x+1", "1+x")])  # the workers are up
         for title, cases in (own_tables() | (golds(folder) if folder else {})).items():
@@ -154,9 +154,8 @@ def compare(name: str, folder: Path | None) -> list[dict]:
             middle = time.perf_counter()
             theirs = [other(gold, response) for gold, response, _ in cases]
             end = time.perf_counter()
-            lines.append(scored(title, "lte", cases, [verdict.correct for verdict in verdicts], middle - start))
-            lines.append(scored(title, name, cases, theirs, end - middle))
-    return lines
+            yield scored(title, "lte", cases, [verdict.correct for verdict in verdicts], middle - start)
+            yield scored(title, name, cases, theirs, end - middle)
 
 
 def scored(title: str, name: str, cases: list[Case], said: list[bool | None], seconds: float) -> dict:
@@ -195,7 +194,7 @@ def main() -> None:
         print(json.dumps(soak(rows, arguments.n, arguments.workers)), flush=True)
     if arguments.against:
         for line in compare(arguments.against, arguments.benchmarks):
-            print(json.dumps(line))
+            print(json.dumps(line), flush=True)
 
 
 if __name__ == "__main__":
