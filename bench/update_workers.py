@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 from workers import CAP, MEAN, SHAPES, serve, torch_model
 
-from lte_jax.records import Problem, Prompt, Sampling, Status, Verdict
+from lte_jax.records import Plan, Problem, Prompt, Sampling, Status, Verdict
 
 N_GROUPS, GROUP, PROMPT, RESPONSE = 4, 8, 64, 128  # of a whole GRPO step
 EOS = 1  # of the peer
@@ -104,7 +104,7 @@ class Ours:
         sampling = Sampling(1.0, 1.0, 0, CAP if stop_ids else RESPONSE)
         rng = np.random.default_rng(0)
         prompts = [Prompt("", tuple(rng.integers(0, self.arch.vocab_size, PROMPT).tolist())) for _ in range(N_GROUPS)]
-        problems = {n: (Problem(str(n), "", ""), prompt) for n, prompt in enumerate(prompts)}
+        plans = {n: Plan(Problem(str(n), "", ""), prompt, GROUP) for n, prompt in enumerate(prompts)}
         judge = Judge(lambda ids: " ".join(map(str, ids)), odd_share)
         engine.load(self.state.params)
         programs = [*sampling_programs(engine, sampling), *update_programs(self.config, self.state, self.spec)]
@@ -112,7 +112,7 @@ class Ours:
 
         def run(asked: dict) -> dict:
             engine.load(self.state.params)
-            groups = engine.collect(problems, Round(sampling, GROUP, judge, 0, asked["seed"]), Grpo(), {})
+            groups = engine.collect(plans, Round(sampling, judge, 0, asked["seed"]), Grpo(), {})
             engine.unload()
             engine.meter.take()
             packed = pack([with_advantages(group, self.config) for group in groups], self.config, self.mesh)

@@ -16,6 +16,7 @@ from lte_jax.records import (
     FailureMode,
     Group,
     Origin,
+    Plan,
     Problem,
     Prompt,
     Request,
@@ -151,12 +152,12 @@ class Ours:
         def verify(items):
             return [Verdict(False, Status.DIFFERENT, gold) for gold, _, _ in items]
 
-        problems = [(Problem(str(g), "", ""), self.prompt(g, self.options.prompt)) for g in range(N_GROUPS)]
+        plans = [Plan(Problem(str(g), "", ""), self.prompt(g, self.options.prompt), GROUP) for g in range(N_GROUPS)]
 
         def run(asked: dict) -> dict:
-            settings = Round(Sampling(1.0, 1.0, 0, CAP), GROUP, Judge(lambda ids: "", verify), asked["seed"], 0)
+            settings = Round(Sampling(1.0, 1.0, 0, CAP), Judge(lambda ids: "", verify), asked["seed"], 0)
             groups = engine.collect(
-                dict(enumerate(problems)), settings, Asks(none_pass(asked["seed"]) if retries else ()), {}
+                dict(enumerate(plans)), settings, Asks(none_pass(asked["seed"]) if retries else ()), {}
             )
             drawn = [r for g in groups for r in (*g.initial, *(r for a in g.attempts for r in a.rollouts))]
             return {"tokens": sum(len(rollout.tokens) for rollout in drawn), **taken(engine)}

@@ -45,6 +45,7 @@ def one_of(name: str, *values: Any) -> dict[str, tuple]:
     return {name: values}
 
 
+DECAY = one_of("annealing.schedule", "decay")
 FURTHER_ROUNDS = one_of("explore.strategy", "extra", "lte")  # those of the package that mix such a round in
 
 
@@ -229,12 +230,16 @@ class AnnealingConfig(Section):
         "max(high - expm1(t / decay), low)",
         METHOD,
     )
-    high: float = setting(1.2, "temperature that the decay starts from", METHOD, gt=0)
-    low: float = setting(0.1, "temperature that it ends at", METHOD, gt=0)
-    after: int = setting(10, "first tokens, drawn at sample.temperature", METHOD, ge=0)
-    decay_start: float = setting(500.0, "decay in the first training step, tokens (20 x 25: EAD's code)", METHOD, gt=0)
-    decay_step: float = setting(100.0, "tokens added to it by each step, as responses grow longer", METHOD, ge=0)
-    decay_most: float = setting(800_000.0, "largest decay, tokens", METHOD, gt=0)
+    high: float = setting(1.2, "temperature that the decay starts from", METHOD, (DECAY,), gt=0)
+    low: float = setting(0.1, "temperature that it ends at", METHOD, (DECAY,), gt=0)
+    after: int = setting(10, "first tokens, drawn at sample.temperature", METHOD, (DECAY,), ge=0)
+    decay_start: float = setting(
+        500.0, "decay in the first training step, tokens (20 x 25: EAD's code)", METHOD, (DECAY,), gt=0
+    )
+    decay_step: float = setting(
+        100.0, "tokens added to it by each step, as responses grow longer", METHOD, (DECAY,), ge=0
+    )
+    decay_most: float = setting(800_000.0, "largest decay, tokens", METHOD, (DECAY,), gt=0)
 
     @model_validator(mode="after")
     def _high_is_not_below_low(self):
@@ -288,6 +293,18 @@ class EngineConfig(Section):
     length_bucket: int = setting(128, "prompts and the cache are padded to a multiple of this, tokens", LAYOUT, ge=1)
 
 
+class CurriculumConfig(Section):
+    """Which problems a step takes, and how many rollouts each gets."""
+
+    name: named("shuffled") = setting(
+        "shuffled", "shuffled: each problem once per epoch, with sample.group_size rollouts", METHOD
+    )
+    args: PluginArguments = setting(Arguments(), "settings of a curriculum of your own", METHOD)
+    history: int = setting(
+        0, "first-round outcomes that are remembered of each problem, the newest; 0: none", METHOD, ge=0
+    )
+
+
 class ExploreConfig(Section):
     strategy: named("grpo", "extra", "lte", "luffy") = setting(
         "lte",
@@ -304,6 +321,14 @@ class ExploreConfig(Section):
     )
     answer_domain: tuple[str, ...] = setting(
         (), "values that random hints are drawn from; empty: the lists of other groups of earlier steps", METHOD
+    )
+    least_failures: int = setting(
+        1,
+        "failures in a row of a problem's first rounds, those that curriculum.history remembers included, before a "
+        "none-pass group gets more: two wrong ones say little",
+        METHOD,
+        (FURTHER_ROUNDS,),
+        ge=1,
     )
     keep_failed: int = setting(
         1, "failed members that mixing leaves in a group at least; 0: replace all", METHOD, (FURTHER_ROUNDS,), ge=0
@@ -662,6 +687,7 @@ class Config(Section):
     annealing: AnnealingConfig = AnnealingConfig()
     overlong: OverlongConfig = OverlongConfig()
     engine: EngineConfig = EngineConfig()
+    curriculum: CurriculumConfig = CurriculumConfig()
     explore: ExploreConfig = ExploreConfig()
     advantage: AdvantageConfig = AdvantageConfig()
     loss: LossConfig = LossConfig()

@@ -110,6 +110,19 @@ class Prompt:
 
 
 @dataclass(frozen=True)
+class Plan:
+    """A problem of a step, the form in which it is asked, and how many rollouts its first round has.
+
+    `seen`: what is remembered of its first rounds in earlier steps, oldest first: 1 right, 0 wrong.
+    """
+
+    problem: Problem
+    prompt: Prompt  # what the group is sampled from and trained on
+    n: int
+    seen: str = ""
+
+
+@dataclass(frozen=True)
 class Annealing:
     """A temperature by place in the response (EAD, arXiv 2510.05251): the token after `t` others is drawn at
     max(high - expm1(t / decay), low), each of the first `after` tokens at the policy's own temperature."""
@@ -235,10 +248,11 @@ class Group:
     prompt: Prompt  # the plain prompt: what every member is trained on
     step: int
     index: int  # of the group in the step
-    initial: tuple[Rollout, ...]  # the first G
-    members: tuple[Rollout, ...]  # the G that are trained, after mixing
+    initial: tuple[Rollout, ...]  # the first round: G, or as many as the curriculum wanted
+    members: tuple[Rollout, ...]  # as many, which are trained, after mixing
     attempts: tuple[Attempt, ...] = ()
     advantages: tuple[Advantage | None, ...] = ()  # one per member; None: no verdict, or filtered: not in the update
     entropy_scale: float = 0.0  # where rewards are equal and token entropy makes the advantage: +-its scale (RL-ZVP)
     lessons: tuple[Lesson, ...] = ()
     decisions: Mapping[str, Any] = field(default_factory=dict)  # what a clock could have changed; plain JSON
+    seen: str = ""  # as in the plan that it was made for

@@ -23,6 +23,7 @@ from lte_jax.records import (
     Attempt,
     Group,
     Origin,
+    Plan,
     Problem,
     Prompt,
     Request,
@@ -37,7 +38,7 @@ from lte_jax.slots import Cut, Sampler, Slots
 # Streams of random keys that never meet.
 TRAIN, EVALUATE, GENERATE = 0, 1, 2
 
-NumberedProblems = Mapping[int, tuple[Problem, Prompt]]  # by the group's number in its step
+NumberedPlans = Mapping[int, Plan]  # by the group's number in its step
 Grade = Callable[[Sequence[tuple[Problem, str, bool]]], list[Verdict]]  # (problem, response, truncated) -> verdicts
 
 
@@ -69,7 +70,6 @@ class Round:
     """How one step samples: settings, the judge of its responses, and the keys' seed and step."""
 
     sampling: Sampling
-    group_size: int
     judge: Judge
     seed: int
     step: int
@@ -119,11 +119,11 @@ class Engine:
                 self.between_chunks()
                 yield from slots.turn()
 
-    def collect(self, problems: NumberedProblems, round_: Round, strategy, memory: dict) -> list[Group]:
-        """The groups of one step, in problem order: sampled, verified, retried as the strategy asks, and mixed."""
+    def collect(self, plans: NumberedPlans, round_: Round, strategy, memory: dict) -> list[Group]:
+        """The groups of one step, in the plans' order: sampled, verified, retried as the strategy asks, and mixed."""
         with self._slots(round_.sampling, expecting=True) as slots:
             collection = _Collection(slots, round_, strategy, memory, self.config, self.meter)
-            return collection.run(problems, self.between_chunks)
+            return collection.run(plans, self.between_chunks)
 
     @contextmanager
     def _slots(self, sampling: Sampling, expecting: bool) -> Iterator[Slots]:
@@ -146,6 +146,7 @@ class _Ask:
     origin: Origin
     round: int
     retry: Retry | None = None  # None: the first round
+    seen: str = ""  # of the problem, by earlier steps
     n_drawn: int = 0  # of those that are drawn
     graded: dict[int, Rollout] = field(default_factory=dict)  # by index
 
@@ -177,9 +178,9 @@ class _Collection:
         self._n_open = 0  # asks that lack a verdict
         self._n_awaited = 0  # of these, drawn ones that lack nothing else, and may soon bring another
 
-    def run(self, problems: NumberedProblems, between_chunks: Callable[[], None]) -> list[Group]:
-        for index, (problem, prompt) in problems.items():
-            self._ask(_Ask(index, problem, prompt, self._round.group_size, Origin.PLAIN, 0))
+    def run(self, plans: NumberedPlans, between_chunks: Callable[[], None]) -> list[Group]:
+        for index, plan in plans.items():
+            self._ask(_Ask(index, plan.problem, plan.prompt, plan.n, Origin.PLAIN, 0, seen=plan.seen))
         n_done = 0
         try:
             while self._n_open:
@@ -196,7 +197,7 @@ class _Collection:
                 self._read_verdicts()
         finally:
             self._grader.shutdown(wait=False, cancel_futures=True)
-        return [self._finished(self._groups[index]) for index in problems]
+        return [self._finished(self._groups[index]) for index in plans]
 
     def _finished(self, group: Group) -> Group:
         return replace(group, decisions=self._strategy.tools.decisions.taken(group))
@@ -251,7 +252,8 @@ class _Collection:
         drawn = tuple(ask.graded[index] for index in range(ask.n))
         with self._meter.phase("hint"):
             if ask.retry is None:
-                group = Group(ask.problem, ask.prompt, self._round.step, ask.group, initial=drawn, members=drawn)
+                step = self._round.step
+                group = Group(ask.problem, ask.prompt, step, ask.group, initial=drawn, members=drawn, seen=ask.seen)
             else:
                 group = self._strategy.merge(self._groups[ask.group], Attempt(ask.retry, drawn))
             self._groups[ask.group] = group

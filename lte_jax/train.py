@@ -26,13 +26,13 @@ from lte_jax.device.update import (
 from lte_jax.evaluate import Benchmark, evaluate, made_with, open_benchmarks
 from lte_jax.host.advantage import with_advantages
 from lte_jax.host.credit import make_credits, observed
+from lte_jax.host.curriculum import Position, chosen, make_curriculum
 from lte_jax.host.decisions import Decisions
 from lte_jax.host.diagnose import nothing_graded
 from lte_jax.host.drawing import drawing_warnings
 from lte_jax.host.entropy import SCHEDULES, sampled_entropy
 from lte_jax.host.explore import make_strategy
 from lte_jax.host.metrics import group_metrics
-from lte_jax.host.problems import take
 from lte_jax.host.refill import fill
 from lte_jax.host.verify import Verifier
 from lte_jax.inputs import read_contents
@@ -111,7 +111,7 @@ class _Trainer:
         self.preemption = preemption
         session.engine.between_chunks = preemption.look
         self.session, self.config, self.live, self.sinks = session, config, live, sinks
-        self.problems, self.benchmarks, self.folder = problems, benchmarks, folder
+        self.benchmarks, self.folder = benchmarks, folder
         self.files = RunFiles(folder.path, writes=is_first())
         self.evaluated_with = made_with(session, benchmarks)
         n_updates = config.steps * config.problems_per_step // config.optim.problems_per_update
@@ -121,6 +121,8 @@ class _Trainer:
         self.memory, self.n_skipped = host["memory"], host["n_skipped"]
         self.credit_memory = host.get("credit_memory", {})  # runs of before there were credits have none
         self.cursor, self.entropy_coef = host["cursor"], host["entropy_coef"]
+        self.curriculum = make_curriculum(config, problems, session.prompts)
+        self.curriculum_memory = host.get("curriculum", {})  # older checkpoints have none
         self.completed = self._host()
         self.n_ungraded = 0
         has_reference = config.loss.kl != "none"
@@ -208,6 +210,7 @@ class _Trainer:
         engine.unload()
         self.memory = self.strategy.observe(self.memory, groups)
         self.credit_memory = observed(self.credits, self.credit_memory, groups)
+        self.curriculum_memory = self.curriculum.observe(self.curriculum_memory, groups)
         if config.log.rollouts:
             self.files.write_rollouts(step, groups)  # before the update: a step that stops the run can be looked at
         self.live.phase(step, "update")
@@ -242,6 +245,7 @@ class _Trainer:
         host = {
             "memory": self.memory,
             "credit_memory": self.credit_memory,
+            "curriculum": self.curriculum_memory,
             "n_skipped": self.n_skipped,
             "cursor": self.cursor,
         }
@@ -256,12 +260,14 @@ class _Trainer:
         return groups, groups
 
     def _draw(self, n: int, first: int) -> list[Group]:
-        """The groups of the next n problems, numbered from `first` in their step; each process draws its share."""
+        """The groups of the next n plans, numbered from `first` in their step; each process draws its share."""
         config, sampling = self.config, self.session.training_sampling(self.step)
-        taken = dict(enumerate(take(self.problems, config.seed, self.cursor, n), start=first))
+        at = Position(config.seed, self.step, self.cursor)
+        plans = dict(enumerate(chosen(self.curriculum, n, at, self.curriculum_memory), start=first))
         self.cursor += n
-        round_ = Round(sampling, config.sample.group_size, self.judge, config.seed, self.step, self.live.progress)
-        own = {number: taken[number] for number in own_share(list(taken))}
+        round_ = Round(sampling, self.judge, config.seed, self.step, self.live.progress)
+        by_size = sorted(plans, key=lambda number: -plans[number].n)  # each process gets large and small ones
+        own = {number: plans[number] for number in sorted(own_share(by_size))}
         groups = self.session.engine.collect(own, round_, self.strategy, self.memory)
         self.preemption.meet()
         return [with_advantages(group, config, self.credits, self.credit_memory) for group in all_groups(groups)]

@@ -15,6 +15,7 @@ from lte_jax import inputs
 from lte_jax.config import ConfigError, Kind, build
 from lte_jax.device import objectives
 from lte_jax.host.credit import make_credits
+from lte_jax.host.curriculum import CURRICULA, make_curriculum
 from lte_jax.host.explore import STRATEGIES, make_strategy
 from lte_jax.metric import Metric, by_name
 from lte_jax.plugins import arguments, resolve
@@ -52,6 +53,8 @@ def test_a_name_that_leads_nowhere_says_so(name, said):
 def test_a_class_of_another_kind_is_refused():
     with pytest.raises(ConfigError, match="wanted a subclass of lte_jax.host.explore.Strategy"):
         make_strategy(build({"explore": {"strategy": "json:JSONDecoder"}}), None, None)
+    with pytest.raises(ConfigError, match="wanted a subclass of lte_jax.host.curriculum.Curriculum"):
+        make_curriculum(build({"curriculum": {"name": "json:JSONDecoder"}}), [], None)
     with pytest.raises(ConfigError, match="wanted a subclass of lte_jax.host.credit.Credit"):
         make_credits(build({"advantage": {"credits": ["json:JSONDecoder"]}}))
 
@@ -74,6 +77,7 @@ def test_the_names_that_the_settings_know_are_those_of_the_code():
     """config.py reads no code, so it spells them; a name in one place alone would be refused, or never found."""
     known = {
         ("explore", "strategy"): STRATEGIES,
+        ("curriculum", "name"): CURRICULA,
         ("loss", "on_policy_objective"): objectives.ON_POLICY_OBJECTIVES,
         ("loss", "hinted_objective"): objectives.HINTED_OBJECTIVES,
         ("loss", "supervised_objective"): objectives.SUPERVISED_OBJECTIVES,

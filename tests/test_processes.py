@@ -118,7 +118,7 @@ def test_two_processes_draw_and_learn_what_one_does(base, tmp_path):
 
 @pytest.mark.slow
 def test_two_processes_continue_bit_for_bit_and_one_can_take_over(base, tmp_path):
-    settings = [*base, "mesh.fsdp=8", "eval.every=0"]
+    settings = [*base, "mesh.fsdp=8", "eval.every=0", "curriculum.name=tests.uneven:Uneven"]
     train(tmp_path / "whole", *settings, "steps=2", n_processes=2)
     train(tmp_path / "parts", *settings, "steps=1", n_processes=2)
     train(tmp_path / "parts", *settings, "steps=2", n_processes=2)

@@ -25,6 +25,7 @@ from lte_jax.records import (
     FailureMode,
     Group,
     Origin,
+    Plan,
     Problem,
     Prompt,
     Request,
@@ -60,7 +61,7 @@ def prompt(*ids: int) -> Prompt:
     return Prompt(" ".join(map(str, ids)), ids)
 
 
-PROBLEMS = [(Problem(f"p{n}", f"text {n}", f"answer {n}"), prompt(*range(5, 6 + n))) for n in range(6)]
+PLANS = [Plan(Problem(f"p{n}", f"text {n}", f"answer {n}"), prompt(*range(5, 6 + n)), G) for n in range(6)]
 
 
 class Again:
@@ -99,10 +100,8 @@ def no(items) -> list[Verdict]:
     return [Verdict(False, Status.DIFFERENT, problem.answer, extracted=text) for problem, text, _ in items]
 
 
-def collect(made: Engine, strategy, verify=no, problems=PROBLEMS) -> list[Group]:
-    return made.collect(
-        dict(enumerate(problems)), Round(SAMPLING, G, Judge(spell, verify), seed=7, step=2), strategy, {}
-    )
+def collect(made: Engine, strategy, verify=no, plans=PLANS) -> list[Group]:
+    return made.collect(dict(enumerate(plans)), Round(SAMPLING, Judge(spell, verify), seed=7, step=2), strategy, {})
 
 
 def drawn(groups) -> dict:
@@ -134,6 +133,19 @@ def test_groups_come_in_problem_order_with_their_rollouts_by_index():
         assert all(r.verdict.extracted == r.text == spell(r.response.tokens) for r in group.initial)
 
 
+def test_groups_of_unequal_size_draw_what_each_would_alone():
+    """A rollout's key is its place in its group: how many the others have changes nothing."""
+    sizes = (1, 7, 3, 2, 12, 3)
+    unequal = [replace(plan, n=n, seen="01" * n) for plan, n in zip(PLANS, sizes, strict=True)]
+    groups, equal = collect(engine(), Again(), plans=unequal), drawn(collect(engine(), Again()))
+    assert [len(g.initial) for g in groups] == [len(g.members) for g in groups] == [*sizes]
+    assert [g.seen for g in groups] == ["01" * n for n in sizes]
+    ours = drawn(groups)
+    assert len(ours) == sum(sizes) + 3 * G
+    assert all(ours[key] == equal[key] for key in ours.keys() & equal.keys())
+    assert len(ours.keys() & equal.keys()) == 1 + 3 + 3 + 2 + 3 + 3 + 3 * G
+
+
 @pytest.mark.parametrize(
     "settings",
     [dict(slots=1), dict(slots=64), dict(verdict_lag=0), dict(verdict_lag="free"), dict(shrink=False), dict(chunk=40)],
@@ -162,7 +174,7 @@ def test_a_stop_string_keeps_a_prefix_of_what_is_drawn_without_it(settings):
     """Whole tokens, up to the one that completes the string, with the log-probs that they were drawn with."""
     strings = ("1 2", "44")
     cutting = engine(cut=StopStrings(strings, without_stop).cut, **settings)
-    requests = [Request(text, (7, TRAIN, 0, n, 0, 0)) for n, (_, text) in enumerate(PROBLEMS * 4)]
+    requests = [Request(text.prompt, (7, TRAIN, 0, n, 0, 0)) for n, text in enumerate(PLANS * 4)]
     cut, whole = dict(cutting.generate(requests, SAMPLING)), dict(engine().generate(requests, SAMPLING))
     tolerance = rounding.bound(rounding.forward(tiny.ARCH, 9 + 40), magnitude=8)  # logits; other slots, another program
     n_cut = 0
@@ -248,14 +260,14 @@ def test_a_slot_that_is_found_free_is_refilled_before_another_chunk_is_launched(
     monkeypatch.setattr(sampler, "decode_chunk", counted)
     monkeypatch.setattr(slots, "time", SimpleNamespace(perf_counter=lambda: n_launched))
     made = traced(slots=4, shrink=False)
-    list(made.generate([Request(p, (7, TRAIN, 0, n, 0, 0)) for n, (_, p) in enumerate(PROBLEMS * 4)], SAMPLING))
+    list(made.generate([Request(p.prompt, (7, TRAIN, 0, n, 0, 0)) for n, p in enumerate(PLANS * 4)], SAMPLING))
     rows = [span for span in made.meter.take()[2] if span.track.startswith("slot")]
     n_refilled = 0
     for slot in {row.track for row in rows}:
         own = sorted((row for row in rows if row.track == slot), key=lambda row: row.start)
         assert all(after.start == before.end for before, after in zip(own, own[1:], strict=False))
         n_refilled += len(own) - 1
-    assert n_refilled >= len(PROBLEMS) * 4 - 4
+    assert n_refilled >= len(PLANS) * 4 - 4
 
 
 def test_an_error_of_the_verifier_surfaces():

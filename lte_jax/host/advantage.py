@@ -13,7 +13,9 @@ from lte_jax.records import Group, PassLevel
 
 
 def mean_std(rewards: Sequence[float], eps: float) -> list[float]:
-    """(R - mean) / (std + eps), unbiased std (GRPO, arXiv 2402.03300)."""
+    """(R - mean) / (std + eps), unbiased std (GRPO, arXiv 2402.03300). One reward alone has no variance: 0."""
+    if len(rewards) < 2:
+        return [0.0] * len(rewards)
     mean, std = statistics.fmean(rewards), statistics.stdev(rewards)
     return [(reward - mean) / (std + eps) for reward in rewards]
 
@@ -25,7 +27,9 @@ def mean(rewards: Sequence[float], eps: float) -> list[float]:
 
 
 def leave_one_out(rewards: Sequence[float], eps: float) -> list[float]:
-    """R - mean of the others (RLOO, arXiv 2402.14740)."""
+    """R - mean of the others (RLOO, arXiv 2402.14740); 0 where there is no other."""
+    if len(rewards) < 2:
+        return [0.0] * len(rewards)
     total, n_others = sum(rewards), len(rewards) - 1
     return [reward - (total - reward) / n_others for reward in rewards]
 

@@ -47,11 +47,14 @@ def last_round(group: Group) -> tuple[Rollout, ...]:
     return group.attempts[-1].rollouts if group.attempts else group.initial
 
 
-def wrong_answers(rollouts: Sequence[Rollout], same_answer: SameAnswer, max_chars: int) -> tuple[str, ...]:
-    """The distinct wrong answers of rollouts that were not truncated, in order of first occurrence, the long left out.
+def wrong_answers(
+    rollouts: Sequence[Rollout], same_answer: SameAnswer, max_chars: int, most: int
+) -> tuple[str, ...]:
+    """The first `most` distinct wrong answers of rollouts that were not truncated, the long left out.
 
     Only the verdict `different` counts: an unparsable or oversized answer may be right, so no hint forbids it.
-    Distinct by mathematical equality; a pair that stays undecided stays distinct.
+    Distinct by mathematical equality; a pair that stays undecided stays distinct. Compared in blocks, each with itself
+    and with what is kept, so that 128 different answers are not 8128 comparisons.
     """
     found = dict.fromkeys(
         rollout.verdict.extracted
@@ -59,12 +62,16 @@ def wrong_answers(rollouts: Sequence[Rollout], same_answer: SameAnswer, max_char
         if rollout.decided and not rollout.response.truncated and rollout.verdict.status is Status.DIFFERENT
     )
     written = [answer for answer in found if answer and len(answer) <= max_chars]
-    pairs = [(earlier, later) for j, later in enumerate(written) for earlier in written[:j]]
-    same = dict(zip(pairs, same_answer(pairs), strict=True)) if pairs else {}
     kept: list[str] = []
-    for answer in written:
-        if not any(same[earlier, answer] for earlier in kept):
-            kept.append(answer)
+    for start in range(0, len(written), 2 * most):
+        block = written[start : start + 2 * most]
+        pairs = [(earlier, later) for j, later in enumerate(block) for earlier in (*kept, *block[:j])]
+        same = dict(zip(pairs, same_answer(pairs), strict=True)) if pairs else {}
+        for answer in block:
+            if not any(same[earlier, answer] for earlier in kept):
+                kept.append(answer)
+            if len({" ".join(each.split()) for each in kept} - {""}) == most:  # as a hint would write them
+                return tuple(kept)
     return tuple(kept)
 
 

@@ -93,7 +93,7 @@ class Extra(Strategy):
     def retry(self, group: Group, memory: dict) -> Retry | None:
         if not _wants_more(group, self.config):
             return None
-        return Retry(group.prompt, self.config.sample.group_size, Origin.EXTRA, failure_mode(last_round(group)))
+        return Retry(group.prompt, len(group.initial), Origin.EXTRA, failure_mode(last_round(group)))
 
     def merge(self, group: Group, attempt: Attempt) -> Group:
         return mix(group, attempt, self.config)
@@ -114,7 +114,7 @@ class Lte(Strategy):
         if answers is None:
             return None
         hinted = self.tools.prompts.hinted(group.problem, mode, tuple(answers))
-        n = self.config.sample.group_size
+        n = len(group.initial)
         if hinted is None:
             return Retry(group.prompt, n, Origin.EXTRA, FailureMode.NO_ANSWER)
         prompt, listed = hinted
@@ -128,7 +128,8 @@ class Lte(Strategy):
         if self.config.explore.hints != "random" or self.config.explore.answer_domain:
             return memory
         failed = [group for group in groups if pass_level(group.initial) is PassLevel.NONE]
-        new = [[group.problem.id, list(self._wrong_answers(group))] for group in failed]
+        most = (1 + self.config.explore.rounds) * self.config.sample.group_size
+        new = [[group.problem.id, list(self._wrong_answers(group, most))] for group in failed]
         return {"lists": [*memory.get("lists", []), *(entry for entry in new if entry[1])][-MEMORY_LISTS:]}
 
     def check(self, problems: Sequence[Problem], say: Callable[[str], None]) -> None:
@@ -141,8 +142,9 @@ class Lte(Strategy):
     def most_further(self) -> int:
         return self.config.sample.group_size * self.config.explore.rounds
 
-    def _wrong_answers(self, group: Group) -> tuple[str, ...]:
-        return wrong_answers(all_rollouts(group), self.tools.same_answer, self.config.prompt.hints.max_answer_chars)
+    def _wrong_answers(self, group: Group, most: int) -> tuple[str, ...]:
+        max_chars = self.config.prompt.hints.max_answer_chars
+        return wrong_answers(all_rollouts(group), self.tools.same_answer, max_chars, most)
 
     def _answers(self, group: Group, mode: FailureMode, memory: dict) -> tuple[str, ...] | None:
         """What the hint lists, or None where the control has nothing to draw from.
@@ -150,7 +152,7 @@ class Lte(Strategy):
         Random hints: as many distinct values as the real hint would list, from the whole domain, whatever the group's
         failures were; without a domain, from the lists of other problems in earlier steps.
         """
-        answers = self._wrong_answers(group)
+        answers = self._wrong_answers(group, self.config.prompt.hints.max_answers)
         if self.config.explore.hints == "real":
             return answers
         hinted = self.tools.prompts.hinted(group.problem, mode, answers)
@@ -243,8 +245,14 @@ def make_strategy(
 
 
 def _wants_more(group: Group, config: Config) -> bool:
-    """A none-pass group with rounds left: a further round runs only while no rollout at all is correct."""
-    return len(group.attempts) < config.explore.rounds and pass_level(all_rollouts(group)) is PassLevel.NONE
+    """A none-pass group with rounds left: a further round runs only while no rollout at all is correct, where something
+    could be mixed in, and where the problem has failed often enough."""
+    explore = config.explore
+    may_have_more = len(group.attempts) < explore.rounds and len(group.members) > explore.keep_failed
+    if not may_have_more or pass_level(all_rollouts(group)) is not PassLevel.NONE:
+        return False
+    n_before = len(group.seen) - len(group.seen.rstrip("0"))
+    return n_before + sum(rollout.decided for rollout in group.initial) >= explore.least_failures
 
 
 def choices(seed: int, group: Group, purpose: str) -> np.random.Generator:

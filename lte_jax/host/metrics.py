@@ -81,9 +81,10 @@ def _trace(group: Group) -> Rollout | None:
     return next((r for attempt in group.attempts for r in attempt.rollouts if r.origin is Origin.TRACE), None)
 
 
-def _histogram(counts: Iterable[int], largest: int) -> list[int]:
+def _histogram(counts: Sequence[int], group_size: int) -> list[int]:
+    """How often each count came, from 0 to G, or to the largest where a group had more than G rollouts."""
     seen = Counter(counts)
-    return [seen[n] for n in range(largest + 1)]
+    return [seen[n] for n in range(max(group_size, *counts) + 1)]
 
 
 def _leakage(groups: Sequence[Group], patterns: Sequence[str], same_answer: SameAnswer) -> dict[str, float]:

@@ -77,6 +77,7 @@ def _document(group: Group) -> dict[str, Any]:
         "entropy_scale": group.entropy_scale,
         "lessons": [asdict(lesson) for lesson in group.lessons],
         "decisions": group.decisions,
+        "seen": group.seen,
     }
 
 
@@ -110,6 +111,7 @@ def _group(document: dict[str, Any], rows: Iterator[dict[str, np.ndarray]]) -> G
         entropy_scale=document["entropy_scale"],
         lessons=tuple(map(_lesson, document["lessons"])),
         decisions=document["decisions"],
+        seen=document["seen"],
     )
 
 

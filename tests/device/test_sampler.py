@@ -15,7 +15,7 @@ from lte_jax.config import EngineConfig, ModelConfig
 from lte_jax.device import qwen3, sampler
 from lte_jax.device.arrays import Drawing
 from lte_jax.device.attention import causal_attention
-from lte_jax.records import Annealing, Problem, Prompt, Request, Sampling, Status, Verdict
+from lte_jax.records import Annealing, Plan, Problem, Prompt, Request, Sampling, Status, Verdict
 from lte_jax.rollout import TRAIN, Engine, Judge, Round
 from lte_jax.slots import drawing
 
@@ -253,9 +253,9 @@ def test_problems_that_repeat_in_a_step_do_not_sample_alike():
     def no_verdicts(answers):
         return [Verdict(False, Status.DIFFERENT, problem.answer) for problem, _, _ in answers]
 
-    asked = [(Problem("same", "text", "1"), prompt(5))] * 2
+    asked = [Plan(Problem("same", "text", "1"), prompt(5), 3)] * 2
     judge = Judge(Numbers().encode, no_verdicts)
-    first, second = engine().collect(dict(enumerate(asked)), Round(SAMPLING, 3, judge, seed=7, step=2), Never(), {})
+    first, second = engine().collect(dict(enumerate(asked)), Round(SAMPLING, judge, seed=7, step=2), Never(), {})
     texts = [rollout.text for group in (first, second) for rollout in group.initial]
     assert len(set(texts)) == 6
     assert [rollout.index for rollout in first.initial] == [0, 1, 2] and (first.index, second.index) == (0, 1)

@@ -41,6 +41,15 @@ def test_equal_rewards_have_no_advantage_to_the_last_bit(baseline, make, n):
 
 
 @pytest.mark.parametrize("baseline", BASELINES)
+def test_a_group_of_one_has_no_variance_and_a_group_of_two_has(baseline):
+    assert advantages(right(), baseline=baseline) == advantages(wrong(), baseline=baseline) == (0.0,)
+    assert BASELINES[baseline]([1.0], 1e-6) == [0.0]
+    assert advantages(right(), wrong(), baseline=baseline) == pytest.approx(
+        {"mean_std": (0.5**0.5, -(0.5**0.5)), "mean": (0.5, -0.5), "leave_one_out": (1, -1)}[baseline], rel=1e-5
+    )
+
+
+@pytest.mark.parametrize("baseline", BASELINES)
 def test_variance_is_decided_from_rewards_and_not_from_a_rounded_mean(baseline):
     """The mean of three 0.1 is off by an ulp."""
     tenth = replace(right(), verdict=replace(right().verdict, correct=0.1))

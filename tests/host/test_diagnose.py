@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from handmade import group, right, rollout, wrong
 
@@ -13,8 +14,8 @@ from lte_jax.records import Attempt, FailureMode, Origin, PassLevel, Retry, Stat
 UNDECIDED = [rollout(Status.TIMEOUT), rollout(Status.CRASH), rollout(None)]
 
 
-def wrong_answers(rollouts, same_answer):
-    return all_wrong_answers(rollouts, same_answer, max_chars=64)
+def wrong_answers(rollouts, same_answer, most=8):
+    return all_wrong_answers(rollouts, same_answer, 64, most)
 
 
 def never(pairs):
@@ -96,6 +97,42 @@ def test_equality_is_asked_once_for_all_pairs_and_never_for_one_answer():
     assert asked == [[("1", "2"), ("1", "3"), ("2", "3")]]
 
 
+def by_value(pairs):
+    return [float(a) == float(b) for a, b in pairs]
+
+
+def test_many_answers_are_compared_only_until_a_hint_is_full():
+    """128 distinct ones were 8128 comparisons, and a list past max_answers is never shown."""
+    compared = []
+
+    def counted(pairs):
+        compared.extend(pairs)
+        return by_value(pairs)
+
+    assert wrong_answers([wrong(str(n)) for n in range(128)], counted) == tuple(map(str, range(8)))
+    assert len(compared) == 16 * 15 / 2
+    compared.clear()
+    zeros = ["0" * n + "5" for n in range(60)]  # one value in 60 spellings, then others
+    assert wrong_answers([wrong(a) for a in [*zeros, "6", "7"]], counted) == ("5", "6", "7")
+    assert len(compared) < 500
+
+
+@pytest.mark.parametrize("n_values", [3, 9, 40])
+@pytest.mark.parametrize("most", [1, 3, 8, 200])
+def test_the_first_answers_are_those_that_comparing_all_pairs_finds(n_values, most):
+    rng = np.random.default_rng([n_values, most])
+    spellings = ("{}", "{}.", "{}.0", "0{}")
+    answers = [spellings[rng.integers(4)].format(rng.integers(n_values)) for _ in range(50)]
+    every = list(dict.fromkeys(answers))
+    kept = [a for j, a in enumerate(every) if not any(float(a) == float(b) for b in every[:j])]
+    assert wrong_answers([wrong(a) for a in answers], by_value, most) == tuple(kept[:most])
+
+
+def test_spellings_that_a_hint_writes_alike_fill_it_once():
+    answers = [wrong("1  2"), wrong("1 2"), wrong(" "), wrong("3"), wrong("4")]
+    assert wrong_answers(answers, never, most=2) == ("1  2", "1 2", " ", "3")
+
+
 def test_rounds_are_told_apart():
     first = group(wrong("1"), wrong("2"))
     retry = Retry(first.prompt, 2, Origin.HINTED, FailureMode.NONE_TRUNCATED)
@@ -124,7 +161,7 @@ def test_answers_that_are_too_long_to_list_are_left_out_and_not_compared():
         compared.extend(pairs)
         return [False] * len(pairs)
 
-    found = all_wrong_answers([wrong("1" * 65), wrong("2"), wrong("3" * 64)], same_answer, max_chars=64)
+    found = all_wrong_answers([wrong("1" * 65), wrong("2"), wrong("3" * 64)], same_answer, max_chars=64, most=8)
     assert found == ("2", "3" * 64)
     assert compared == [("2", "3" * 64)]
 

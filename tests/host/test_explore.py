@@ -226,6 +226,48 @@ def test_a_rescued_group_is_some_pass():
     assert pass_level(mixed.members) is PassLevel.SOME
 
 
+# Groups of other sizes than G
+
+
+@pytest.mark.parametrize("n", [2, 9])
+@pytest.mark.parametrize("strategy", [Extra(tools()), lte()], ids=["extra", "lte"])
+def test_a_group_gets_as_many_more_as_it_had(strategy, n):
+    its = none_pass(*map(str, range(n)))
+    assert strategy.retry(its, {}).n == n
+    merged = strategy.merge(its, hinted(*[right()] * n))
+    assert len(merged.members) == n and n_correct(merged) == n - 1
+
+
+def test_nothing_is_drawn_for_a_group_that_keeps_all_its_failures():
+    assert Extra(tools(keep_failed=3)).retry(none_pass("1", "2", "3"), {}) is None
+    assert Extra(tools(keep_failed=3)).retry(none_pass("1", "2", "3", "4"), {}) is not None
+
+
+@pytest.mark.parametrize(
+    ("seen", "least", "more"),
+    [
+        ("", 1, True),
+        ("", 2, True),
+        ("", 3, False),  # two failures, one undecided
+        ("0", 3, True),
+        ("10", 3, True),
+        ("01", 3, False),  # right the time before
+        ("100000", 7, True),
+        ("100000", 8, False),
+    ],
+)
+@pytest.mark.parametrize("make", [Extra, Lte])
+def test_two_failures_may_be_too_few_unless_earlier_steps_saw_more(make, seen, least, more):
+    its = replace(group(wrong("1"), rollout(Status.TIMEOUT), wrong("2")), seen=seen)
+    assert (make(tools(least_failures=least)).retry(its, {}) is not None) is more
+
+
+def test_a_trace_is_the_whole_of_a_group_of_one():
+    luffy, its = Luffy(tools(Spelled())), with_trace(none_pass("1"))
+    merged = luffy.merge(its, Attempt(luffy.retry(its, {}), (right(origin=Origin.TRACE),)))
+    assert [member.origin for member in merged.members] == [Origin.TRACE]
+
+
 # Random hints
 
 

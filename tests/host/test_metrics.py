@@ -40,6 +40,14 @@ def test_levels_before_and_after_mixing():
     assert "rescue/plain_rate" not in found
 
 
+def test_a_histogram_loses_no_group_that_had_more_than_g_rollouts():
+    many = [right(origin=Origin.HINTED)] * 5
+    rescued = retried(group(*[wrong()] * 5), many, members=(*many[:4], wrong()))
+    found = measured(rescued, retried(group(wrong(), wrong(), index=1), [wrong(origin=Origin.HINTED)] * 2))
+    assert found["rescue/hinted_correct_hist"] == [1, 0, 0, 0, 0, 1]
+    assert found["rescue/used_hist"] == [1, 0, 0, 0, 1]
+
+
 def test_a_rescue_in_the_second_round_is_one_rescue_of_one_group():
     first = retried(group(wrong("1"), wrong("1")), [wrong("2", origin=Origin.HINTED)] * 2)
     second = retried(first, [right(origin=Origin.HINTED), wrong("3", origin=Origin.HINTED)], answers=("1", "2"))
@@ -90,7 +98,7 @@ def test_what_length_took_off_is_shown_where_it_is_taken():
 
 
 def test_given_solutions_are_counted_and_are_neither_rescues_nor_drawn():
-    traces = [replace(r, origin=Origin.TRACE, tokens=range(50)) for r in (right(), wrong())]
+    traces = [make(origin=Origin.TRACE, tokens=range(50)) for make in (right, wrong)]
     groups = [group(wrong(), wrong(), index=n) for n in range(4)]
     mixed = [
         retried(its, [trace], (), Origin.TRACE, members=(trace, its.members[1]))

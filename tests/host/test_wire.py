@@ -33,6 +33,7 @@ def rescued():
         advantages=(((0, -0.5), (1, 0.25)), 0.5, None),
         entropy_scale=0.25,
         lessons=(Lesson(HINTED, (4, 5, 2), 0.5, 1),),
+        seen="0110",
     )
 
 
@@ -46,7 +47,7 @@ def test_a_group_comes_back_with_everything_in_it():
     sent = [rescued(), group(right(), wrong()), replace(group(wrong(), wrong()), attempts=(given,))]
     came = decode_groups(encode_groups(sent))
     for there, here in zip(came, sent, strict=True):
-        for name in ("problem", "prompt", "step", "index", "advantages", "entropy_scale", "lessons"):
+        for name in ("problem", "prompt", "step", "index", "advantages", "entropy_scale", "lessons", "seen"):
             assert getattr(there, name) == getattr(here, name)
         assert [attempt.retry for attempt in there.attempts] == [attempt.retry for attempt in here.attempts]
         for got, wanted in zip(rows(there), rows(here), strict=True):

@@ -1,0 +1,109 @@
+"""Which problems a step takes, in what form, and how many rollouts each gets.
+
+A curriculum is a frozen record, a subclass of `Curriculum`, here or in a module of the user's own
+(`curriculum.name=module:Name`). Its memory is plain JSON, saved in the checkpoint under a name of its own, and the same
+on every process.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from pydantic import BaseModel
+
+from lte_jax.config import Config, ConfigError
+from lte_jax.host.problems import take
+from lte_jax.host.prompts import PromptBuilder
+from lte_jax.plugins import arguments, resolve
+from lte_jax.records import Group, Plan, Problem, Prompt
+
+Prompted = Sequence[tuple[Problem, Prompt]]  # every training problem with its plain prompt
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a run stands when it chooses. `cursor`: plans chosen before, in all steps."""
+
+    seed: int
+    step: int
+    cursor: int
+
+
+@dataclass(frozen=True)
+class Curriculum:
+    """What a curriculum has and does. By itself it remembers nothing."""
+
+    config: Config
+    problems: Prompted
+    prompts: PromptBuilder  # for forms of its own
+    args: Any = None  # its own settings, as its `Args` validated `curriculum.args`
+
+    Args: ClassVar[type[BaseModel] | None] = None
+
+    def choose(self, n: int, at: Position, memory: dict) -> tuple[Plan, ...]:
+        """The next n plans. A pure function: dynamic sampling calls it again within a step, with another cursor and the
+        memory as it was when the step began."""
+        raise NotImplementedError(f"{type(self).__name__} lacks `choose`")
+
+    def observe(self, memory: dict, groups: Sequence[Group]) -> dict:
+        """The memory after a step, from all groups that it drew. What a rescue made right says nothing of a problem:
+        look at the first round (`Group.initial`)."""
+        return memory
+
+
+@dataclass(frozen=True)
+class Shuffled(Curriculum):
+    """Every problem once per epoch, in an order drawn from (seed, epoch), with G rollouts of its plain prompt each."""
+
+    def choose(self, n: int, at: Position, memory: dict) -> tuple[Plan, ...]:
+        taken = take(self.problems, at.seed, at.cursor, n)
+        group_size = self.config.sample.group_size
+        return tuple(Plan(problem, prompt, group_size, outcomes(memory, problem.id)) for problem, prompt in taken)
+
+    def observe(self, memory: dict, groups: Sequence[Group]) -> dict:
+        return remember(memory, groups, self.config.curriculum.history)
+
+
+CURRICULA: dict[str, type[Curriculum]] = {"shuffled": Shuffled}
+
+
+def make_curriculum(config: Config, problems: Prompted, prompts: PromptBuilder) -> Curriculum:
+    """The curriculum that `curriculum.name` names, with its own settings. Raises ConfigError."""
+    named = resolve("curriculum.name", config.curriculum.name, CURRICULA, type)
+    if not issubclass(named, Curriculum):
+        raise ConfigError(
+            f"curriculum.name = {config.curriculum.name}: wanted a subclass of {Curriculum.__module__}.Curriculum"
+        )
+    args = arguments("curriculum.args", config.curriculum.args, named.Args)
+    return named(config, problems, prompts, args)
+
+
+def chosen(curriculum: Curriculum, n: int, at: Position, memory: dict) -> tuple[Plan, ...]:
+    """What the curriculum chooses. Raises ConfigError where that is no step: too few plans, too many, or an empty one.
+    """
+    plans = tuple(curriculum.choose(n, at, memory))
+    counts = [plan.n for plan in plans]
+    if len(plans) != n or min(counts, default=0) < 1:
+        raise ConfigError(
+            f"curriculum {type(curriculum).__name__}, step {at.step}: wanted {n} plans of at least 1 rollout, got "
+            f"{len(plans)} with {counts} rollouts"
+        )
+    return plans
+
+
+def outcomes(memory: dict, problem_id: str) -> str:
+    """What is remembered of a problem's first rounds in earlier steps, oldest first: 1 right, 0 wrong."""
+    return memory.get("seen", {}).get(problem_id, "")
+
+
+def remember(memory: dict, groups: Sequence[Group], most: int) -> dict:
+    """The memory with the outcomes of these groups' first rounds, of each problem the last `most`; undecided ones say
+    nothing. Characters, since a run may have 100,000 problems and a checkpoint is JSON."""
+    if not most:
+        return memory
+    seen = dict(memory.get("seen", {}))
+    for group in groups:
+        new = "".join(str(int(rollout.correct)) for rollout in group.initial if rollout.decided)
+        if new:
+            seen[group.problem.id] = (seen.get(group.problem.id, "") + new)[-most:]
+    return {**memory, "seen": seen}
