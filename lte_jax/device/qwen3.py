@@ -17,6 +17,7 @@ from lte_jax.device import weights
 from lte_jax.device.attention import cached_attention, causal_attention
 from lte_jax.device.experts import mixture
 from lte_jax.device.rope import rotate, rotation
+from lte_jax.device.sums import look_up, product
 from lte_jax.device.weights import Architecture
 
 
@@ -67,7 +68,7 @@ class Layer(nnx.Module):
             q = rms_norm(q, self.q_norm[...], self.arch.rms_eps)
             k = rms_norm(k, self.k_norm[...], self.arch.rms_eps)
         else:
-            q, k, v = (y + bias.astype(y.dtype) for y, bias in ((q, self.q_bias), (k, self.k_bias), (v, self.v_bias)))
+            q, k, v = (_shifted(y, bias) for y, bias in ((q, self.q_bias), (k, self.k_bias), (v, self.v_bias)))
         return rotate(q, turn), rotate(k, turn), v
 
     def finish(self, x_BTD, attended_BTNH):
@@ -111,7 +112,7 @@ class Qwen3(nnx.Module):
         `attend`: causal_attention with its implementation and mesh. `constrain` pins the sharding of activations,
         `constrain_table` that of the embedding while rows are looked up.
         """
-        x_BTD = constrain(constrain_table(self.embed[...].astype(dtype))[tokens_BT])
+        x_BTD = constrain(look_up(self.embed[...], tokens_BT, dtype, constrain_table))
         turn = rotation(jnp.arange(tokens_BT.shape[1])[None], self.arch)
 
         def block(x_BTD, layer):
@@ -187,10 +188,15 @@ def write_column(cache_BKSH, update_BKH, position_B):
 def _dot(x_BT, param: nnx.Param, n_in: int = 1):
     """x [B, T, *in] times a weight [*in, *out], as one product of two matrices: XLA's CPU backward pass adds
     transposing copies to the same product with three axes (MLP backward 118 ms against 78)."""
-    weight = param[...].astype(x_BT.dtype)
+    weight = param[...]
     d_in = math.prod(weight.shape[:n_in])
-    flat = x_BT.reshape(-1, d_in) @ weight.reshape(d_in, -1)
+    flat = product(x_BT.reshape(-1, d_in), weight.reshape(d_in, -1))
     return flat.reshape(*x_BT.shape[:2], *weight.shape[n_in:])
+
+
+def _shifted(y, bias: nnx.Param):
+    """y + bias, added in float32, so that the bias's gradient is summed in it."""
+    return (y.astype(jnp.float32) + bias[...]).astype(y.dtype)
 
 
 @lru_cache
