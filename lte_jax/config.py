@@ -96,7 +96,7 @@ class ModelConfig(Section):
     revision: str = setting("", "commit of the Hub id, 40 hexadecimal digits; empty for a folder", CONTENT)
     compute_dtype: Literal["float32", "bfloat16"] = setting(
         "bfloat16",
-        "type of activations and matmul operands; weight gradients, norms, softmax, logits and master weights are float32 always",
+        "type of activations and matmul operands; weights, their gradients, norms, softmax and logits are float32 always",
         METHOD,
     )
     attention: Literal["auto", "reference", "xla", "cudnn", "splash"] = setting(

@@ -43,13 +43,13 @@ def join(timeout_s: float, say: Callable[[str], None]) -> None:
     """
     place = find_place(timeout_s)
     call_the_roll(place, timeout_s, say)
-    atexit.register(_leave_at_once)  # handlers run last first: before jax's, after those of what is imported from here on
+    atexit.register(_leave_at_once)  # handlers run last first: before jax's, after those of what is imported later
     jax.distributed.initialize(place.address, num_processes=place.n_processes, process_id=place.own)
 
 
 def fail(exit_code: int) -> None:
-    """Has this process, which is about to end, not wait for the others: at its exit jax waits 300 s for them, while they
-    wait for it, and then the exit code is another."""
+    """Has this process, which is about to end, not wait for the others: at its exit jax waits 300 s for them, while
+    they wait for it, and then the exit code is another."""
     _failed_with.append(exit_code)
 
 

@@ -150,7 +150,7 @@ def test_no_place_at_all_is_refused(monkeypatch):
 
 
 def test_one_of_two_processes_alone_says_so_and_ends_with_1(address, tmp_path):
-    """As a user starts them: after 5 s a line, after the set time the error. Both at once, at addresses of their own."""
+    """As a user starts them: after 5 s a line, after the set time the error. Two runs at once, a process of each."""
     arguments = ("train", QUICKSTART, "--distributed", "--join-timeout-s", "5.5", "--run", tmp_path / "run")
     places = [
         {"JAX_COORDINATOR_ADDRESS": place, "JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": str(own)}

@@ -64,11 +64,12 @@ class Layer(nnx.Module):
         """Rotated queries [B, T, N, H] and keys [B, T, K, H], and values [B, T, K, H]."""
         x = rms_norm(x_BTD, self.attn_norm[...], self.arch.rms_eps)
         q, k, v = _dot(x, self.q), _dot(x, self.k), _dot(x, self.v)
+        # biases are added in float32, so that their gradients are summed in it
         if self.arch.qk_norm:
             q = rms_norm(q, self.q_norm[...], self.arch.rms_eps)
             k = rms_norm(k, self.k_norm[...], self.arch.rms_eps)
         else:
-            q, k, v = (_shifted(y, bias) for y, bias in ((q, self.q_bias), (k, self.k_bias), (v, self.v_bias)))
+            q, k, v = (y.astype(x.dtype) for y in (q + self.q_bias[...], k + self.k_bias[...], v + self.v_bias[...]))
         return rotate(q, turn), rotate(k, turn), v
 
     def finish(self, x_BTD, attended_BTNH):
@@ -192,11 +193,6 @@ def _dot(x_BT, param: nnx.Param, n_in: int = 1):
     d_in = math.prod(weight.shape[:n_in])
     flat = product(x_BT.reshape(-1, d_in), weight.reshape(d_in, -1))
     return flat.reshape(*x_BT.shape[:2], *weight.shape[n_in:])
-
-
-def _shifted(y, bias: nnx.Param):
-    """y + bias, added in float32, so that the bias's gradient is summed in it."""
-    return (y.astype(jnp.float32) + bias[...]).astype(y.dtype)
 
 
 @lru_cache

@@ -58,12 +58,13 @@ def reduced(program, folder) -> list[tuple[str, tuple[int, ...], int]]:
     with compilation_cache_off():
         program.compile(compiler_options=options)
     (partitioned,) = folder.glob("*.after_spmd-partitioning.*.txt")
-    lines = [line for line in partitioned.read_text().splitlines() if re.search(r" (all-reduce|reduce-scatter)\(", line)]
+    lines = partitioned.read_text().splitlines()
     return [
         (*array, hlo._group_size(line))
         for line in lines
+        if re.search(r" (all-reduce|reduce-scatter)\(", line)
         for array in hlo.arrays_in(line.partition(" = ")[2].partition("(")[0])
-        if array[1]  # no scalar: those are the tally's
+        if array[1] and hlo._group_size(line) > 1  # no scalar: those are the tally's
     ]
 
 
