@@ -3,6 +3,7 @@
 import re
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +16,6 @@ from jax.sharding import NamedSharding, PartitionSpec
 from lte_jax.config import LossConfig, ModelConfig, OptimConfig
 from lte_jax.device import mesh as meshes
 from lte_jax.device import update, weights
-from lte_jax.device.arrays import Tally
 from lte_jax.device.sums import look_up, product
 from lte_jax.device.weights import Architecture, Experts
 from lte_jax.plan import hlo
@@ -45,10 +45,12 @@ def lowered(arch: Architecture, mesh):
     """`accumulate` in bfloat16, with abstract arguments."""
     model = ModelConfig(compute_dtype="bfloat16", attention="xla", logprob_chunk=32)
     spec = update.UpdateSpec(arch, model, LossConfig(), OptimConfig(), 10, mesh)
-    scalar = jax.ShapeDtypeStruct((), np.float32, sharding=meshes.replicated(mesh))
-    params = meshes.abstract_params(arch, mesh)
+    whole, params = meshes.replicated(mesh), meshes.abstract_params(arch, mesh)
+    scalar = jax.ShapeDtypeStruct((), np.float32, sharding=whole)
+    tally = jax.eval_shape(partial(update.zero_sums, spec))[1]
+    tally = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=whole), tally)
     micro = update.abstract_microbatch(N_ROWS, N_COLUMNS, spec)
-    return update.accumulate.lower(params, (params, Tally(*[scalar] * len(Tally._fields))), micro, scalar, scalar, spec)
+    return update.accumulate.lower(params, (params, tally), micro, scalar, scalar, spec)
 
 
 def reduced(program, folder) -> list[tuple[str, tuple[int, ...], int]]:
