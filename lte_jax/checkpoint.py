@@ -12,12 +12,14 @@ from etils import epath
 from jax.sharding import Mesh
 
 from lte_jax import convert
-from lte_jax.config import ConfigError, MeshConfig
+from lte_jax.config import Config, ConfigError, MeshConfig
 from lte_jax.device.mesh import abstract_params, check_divides, make_mesh
 from lte_jax.device.weights import Architecture
 from lte_jax.hf_config import read_config
-from lte_jax.host.tokenizer import open_tokenizer
+from lte_jax.host.prompts import chat_template
+from lte_jax.host.tokenizer import Tokenizer, open_tokenizer
 from lte_jax.paths import copy_files, is_remote, on_disk, open_path
+from lte_jax.run_config import RUN_CONFIG, load_run
 
 CHECKPOINTS, MODEL = "checkpoints", "model"
 ITEMS = ("params", "optimiser", "host")
@@ -30,6 +32,8 @@ class Model:
 
     arch: Architecture
     load: Callable[[], dict]
+    check: Callable[[], None]  # raises ConvertError for weight files that `load` would refuse; reads their headers
+    max_positions: int
     stop_ids: tuple[int, ...]  # of config.json and generation_config.json; the tokenizer knows more
     folder: Path  # with its tokenizer and Hugging Face config
     source: epath.Path  # where the weights lie: of a run, the checkpoint that was found newest
@@ -46,7 +50,15 @@ def open_model(path: str | Path, mesh: Mesh) -> Model:
         path = run / CHECKPOINTS / str(step)
     else:
         load = partial(convert.import_params, folder, found.arch, mesh)
-    return Model(found.arch, load, found.stop_ids, folder, path)
+    check = partial(check_weights, path, folder, found.arch)
+    return Model(found.arch, load, check, found.max_positions, found.stop_ids, folder, path)
+
+
+def check_weights(path: str | Path, folder: Path, arch: Architecture) -> None:
+    """Raises ConvertError where the weights of a Hugging Face folder cannot be read into the architecture, without a
+    device. Those of a run were written by us, whole or not at all."""
+    if _as_checkpoint(open_path(path)) == (None, None):
+        convert.open_weights(folder, arch)
 
 
 def model_files(path: str | Path) -> Path:
@@ -107,19 +119,36 @@ def save_params(run: Path, step: int, params: dict) -> None:
         manager.save(step, args=ocp.args.Composite(params=ocp.args.StandardSave(params)))
 
 
-def export_hf(source: str | Path, target: Path, dtype: str) -> None:
-    """Writes a model as a Hugging Face folder, tokenizer included. `dtype`: bfloat16 or float32."""
+def export_hf(source: str | Path, target: Path, dtype: str, say: Callable[[str], None] = print) -> None:
+    """Writes a model as a Hugging Face folder, tokenizer included. `dtype`: bfloat16 or float32.
+
+    Its stop ids are all that ended a response in training, those of a chat template too."""
     model = open_model(source, make_mesh(MeshConfig()))
-    tokenizer = open_tokenizer(model.folder)
+    trained = _trained_with(source, say)
+    tokenizer = open_tokenizer(model.folder, chat_template(trained.prompt))
     convert.export_params(
         target,
         model.arch,
         model.load(),
         dtype=dtype,
         config_from=model.folder,
-        stop_ids=model.stop_ids,
+        stop_ids=stopping_ids(model, tokenizer),
         finish=tokenizer.save,
     )
+    if strings := trained.sample.stop_strings:
+        say(f"sample.stop_strings ended responses, too, and no file can say so: generate(stop_strings={list(strings)})")
+
+
+def stopping_ids(model: Model, tokenizer: Tokenizer) -> list[int]:
+    """All tokens that end a response: those that the model's files name, and the tokenizer's and its template's."""
+    return sorted({*model.stop_ids, *tokenizer.stop_ids})
+
+
+def _trained_with(source: str | Path, say: Callable[[str], None]) -> Config:
+    """The settings of the run that a model is from; the defaults where it is from none."""
+    run, _ = _as_checkpoint(open_path(source))
+    settings = run and run / RUN_CONFIG
+    return load_run(settings, say) if settings and settings.is_file() else Config()
 
 
 def copy_model(source: Path, target: epath.Path) -> None:

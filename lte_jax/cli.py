@@ -275,12 +275,13 @@ def generate(
             from lte_jax.generate import SAMPLE_KEY, sample_settings
             from lte_jax.generate import generate as draw
             from lte_jax.host.problems import load_problems
+            from lte_jax.positions import generation_rows
             from lte_jax.records import Problem
             from lte_jax.report.resumable import Resumable
             from lte_jax.session import open_session
 
             problems = load_problems(file, with_answers=False) if file else [Problem("prompt", prompt, "")]
-            session = open_session(resolved, verifier, _to_stderr)
+            session = open_session(resolved, generation_rows(resolved), verifier, _to_stderr)
             session.engine.load(session.model.load())
             if not output:
                 from lte_jax.report.clean import clean
@@ -407,13 +408,15 @@ def plan(
     with _clear_errors():
         resolved = settings.load(config, overrides or [])
         from lte_jax.plan.make import make_plan
-        from lte_jax.plan.shapes import architecture
+        from lte_jax.plan.shapes import architecture, max_positions
         from lte_jax.plan.show import lines
         from lte_jax.plan.targets import parse
+        from lte_jax.positions import check_positions, training_rows
         from lte_jax.report.live import Live
 
         live = Live(file=sys.stderr)
         arch, device = architecture(resolved.model.path), parse(target)
+        check_positions(resolved, training_rows(resolved), max_positions(resolved.model.path), live.say)
         try:
             made = make_plan(resolved, arch, device, length, price, search, live.status)
         finally:

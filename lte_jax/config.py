@@ -94,6 +94,12 @@ class ModelConfig(Section):
         "", "the starting model: a Hugging Face folder, a run folder, or a Hub id (with revision)", CONTENT
     )
     revision: str = setting("", "commit of the Hub id, 40 hexadecimal digits; empty for a folder", CONTENT)
+    beyond_max_positions: Literal["refuse", "allow"] = setting(
+        "refuse",
+        "rows that may be longer than the positions of config.json (max_position_embeddings; with YaRN, its factor "
+        "times the original ones)",
+        APART,
+    )
     compute_dtype: Literal["float32", "bfloat16"] = setting(
         "bfloat16",
         "type of activations and matmul operands; weights, their gradients, norms, softmax and logits are float32 always",

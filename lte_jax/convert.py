@@ -8,7 +8,7 @@ import itertools
 import json
 import math
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,10 +21,11 @@ from safetensors import SafetensorError, safe_open
 from lte_jax.device import weights
 from lte_jax.device.mesh import check_divides, param_shardings
 from lte_jax.device.weights import Architecture, Weight
-from lte_jax.hf_config import CONFIG, ConvertError, config_files, read_json, write_json
+from lte_jax.hf_config import CONFIG, ConvertError, config_files, read_json, refuse_pointer, write_json
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
+OTHER_WEIGHTS = ("pytorch_model*.bin", "adapter_model*", "*.gguf", "consolidated*")
 READABLE = ("BF16", "F16", "F32")  # as safetensors names them; each widens to float32 without loss
 WRITTEN = {"bfloat16": ("BF16", 2), "float32": ("F32", 4)}  # its name there and bytes per number
 
@@ -52,10 +53,17 @@ def import_params(folder: str | Path, arch: Architecture, mesh: Mesh) -> dict:
     the mesh does not divide the model; both before any device memory is used.
     """
     check_divides(arch, mesh)
-    stored = _open_tensors(Path(folder))
-    _check_tensors(stored, arch, Path(folder))
+    stored = open_weights(folder, arch)
     shardings = param_shardings(arch, mesh)
     return weights.tree(arch, lambda path, row: _import_weight(row, arch, stored, weights.leaf(shardings, path)))
+
+
+def open_weights(folder: str | Path, arch: Architecture) -> dict[str, Stored]:
+    """The folder's tensors by name, their headers checked: needs no device and reads no weights, but for a redundant
+    head. Raises ConvertError where a file or tensor is missing, broken, unexpected or of another shape."""
+    stored = _open_tensors(Path(folder))
+    _check_tensors(stored, arch, Path(folder))
+    return stored
 
 
 def export_params(
@@ -71,8 +79,8 @@ def export_params(
 ) -> None:
     """Writes a folder that transformers loads; the host holds one tensor at a time.
 
-    `config_from`: a folder whose config.json and generation_config.json are kept, its stop ids included, with only the
-    dtype adapted. `finish` adds what else belongs in the folder, such as a tokenizer, before it takes its name. Raises
+    `config_from`: a folder whose config.json and generation_config.json are kept, with only the dtype adapted and the
+    stop ids added that they lack. `finish` adds what else belongs in the folder, such as a tokenizer, before it takes its name. Raises
     ConvertError where `folder` holds anything, or where params or that config do not fit `arch`.
     """
     folder = Path(folder).absolute()
@@ -129,15 +137,15 @@ def _open_tensors(folder: Path) -> dict[str, Stored]:
         listed = read_json(folder / INDEX).get("weight_map") or {}
         if not listed:
             raise ConvertError(f"{folder / INDEX}: weight_map is missing or empty")
+    names = sorted(set(listed.values())) or [SINGLE]
+    _refuse_missing(folder, names, INDEX if listed else "")
     stored = {}
-    for name in sorted(set(listed.values())) or [SINGLE]:
+    for name in names:
         file = folder / name
         try:
             handle = safe_open(file, framework="np")
-        except FileNotFoundError:
-            wanted_by = f"{INDEX} refers to it" if listed else f"wanted it, or {INDEX} and its shards"
-            raise ConvertError(f"{file}: no such file; {wanted_by}") from None
         except (SafetensorError, OSError) as error:
+            refuse_pointer(file)
             raise ConvertError(f"{file}: not a whole safetensors file: {error}") from None
         stored |= {tensor: Stored(file, handle.get_slice(tensor)) for tensor in handle.keys()}
     if lost := listed.keys() - stored.keys():
@@ -145,11 +153,25 @@ def _open_tensors(folder: Path) -> dict[str, Stored]:
     return stored
 
 
+def _refuse_missing(folder: Path, names: Sequence[str], index: str) -> None:
+    """Raises ConvertError unless all the weight files are there."""
+    missing = [name for name in names if not (folder / name).is_file()]
+    if missing and index:
+        raise ConvertError(
+            f"{folder / missing[0]}: no such file; {index} refers to it. {len(missing)} of {len(names)} files are "
+            f"missing ({_first(missing)}): fetch them into this folder"
+        )
+    if missing:
+        others = sorted(path.name for pattern in OTHER_WEIGHTS for path in folder.glob(pattern))
+        instead = f"; of {_first(others)} only safetensors can be read: save the model with transformers" if others else ""
+        raise ConvertError(f"{folder / names[0]}: no such file; wanted it, or {INDEX} and its shards{instead}")
+
+
 def _check_tensors(stored: dict[str, Stored], arch: Architecture, folder: Path) -> None:
     """Raises ConvertError unless the folder holds exactly the weights of the architecture."""
     tensors = list(_hf_tensors(arch))
     if missing := {tensor.name for tensor in tensors} - stored.keys():
-        raise ConvertError(f"{folder}: tensors are missing: {_first(missing)}")
+        raise ConvertError(f"{folder}: tensors are missing: {_first(missing)}{_other_prefix(stored, missing)}")
     for tensor in tensors:
         file, slice_ = stored[tensor.name]
         wanted, found = _hf_shape(tensor.row, arch), tuple(slice_.get_shape())
@@ -163,6 +185,17 @@ def _check_tensors(stored: dict[str, Stored], arch: Architecture, folder: Path) 
         raise ConvertError(f"{folder}: tensors that this model does not have by {CONFIG}: {_first(extra)}")
     if head in extra and not _equal(stored[head].slice_, stored[embed].slice_):
         raise ConvertError(f"{folder}: {CONFIG} ties {head} to {embed}, but they differ: set tie_word_embeddings false")
+
+
+def _other_prefix(stored: Iterable[str], missing: set[str]) -> str:
+    """What to do where the missing tensors are there under longer or shorter names."""
+    wanted = min(missing)
+    for name in sorted(stored):
+        if name.endswith(f".{wanted}"):
+            return f"; {name} is there: save the model without the prefix {name.removesuffix(wanted)!r}"
+        if wanted.endswith(f".{name}"):
+            return f"; {name} is there: save the whole model for causal language modelling, not its inner part"
+    return ""
 
 
 def _equal(a, b, n_rows: int = 4096) -> bool:

@@ -2,38 +2,49 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
-from lte_jax.checkpoint import model_files
+from lte_jax.checkpoint import check_weights, model_files
 from lte_jax.config import Config, ConfigError, fields, refuse_unread
 from lte_jax.device.weights import table
 from lte_jax.hf_config import read_config
 from lte_jax.host.explore import Strategy, make_strategy
-from lte_jax.host.prompts import PromptBuilder
+from lte_jax.host.prompts import PromptBuilder, chat_template
 from lte_jax.host.readings import spelled_in, token_lines
 from lte_jax.host.tokenizer import Tokenizer, open_tokenizer
 from lte_jax.host.verify import Verifier
 from lte_jax.hub import model_path
+from lte_jax.paths import is_remote
+from lte_jax.positions import check_positions, training_rows
 from lte_jax.records import Problem
 from lte_jax.report.runs import evaluated_steps
-from lte_jax.session import chat_template, open_problems
+from lte_jax.session import check_vocabulary, open_problems
 
 Say = Callable[[str], None]
 
 
 def dry_run(config: Config, verifier: Verifier, say: Say, show: Say = lambda text: None) -> None:
     """Says settings, problems, parameters, tokens per step and the first prompt; `show`: what passes. Raises what
-    training would raise for settings, model folder, tokenizer and problem files."""
+    training would raise for settings, model folder, headers of its weight files, tokenizer and problem files."""
     if not config.data.train:
         raise ConfigError("data.train is empty: wanted a JSONL or Parquet file of problems (data.train=FILE)")
     say("settings other than the defaults:")
     for line in _changed(config):
         say(f"  {line}")
     refuse_unread(config)
-    folder = model_files(model_path(config.model, weights=False, say=say))
-    arch = read_config(folder).arch
+    path = model_path(config.model, weights=False, say=say)
+    folder = model_files(path)
+    found = read_config(folder)
+    arch = found.arch
     n_parameters = sum(math.prod(row.shape(arch)) for row in table(arch).values())
     say(f"model: {folder}, {n_parameters:,} parameters, {arch.n_layers} layers, vocabulary {arch.vocab_size}")
     tokenizer = open_tokenizer(folder, chat_template(config.prompt))
+    check_vocabulary(folder, arch, tokenizer)
+    check_positions(config, training_rows(config), found.max_positions, say)
+    if Path(config.model.path).exists() or is_remote(path):
+        check_weights(path, folder, arch)
+    else:
+        say("weights: not looked at; training fetches them from the Hub")
     prompts = PromptBuilder(config.prompt, tokenizer)
     problems = open_problems(config.data.train, verifier, say, show)
     lengths = [len(prompts.plain(problem).ids) for problem in problems]

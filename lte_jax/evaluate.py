@@ -18,6 +18,7 @@ from lte_jax.config import BenchmarkConfig, Config, ConfigError
 from lte_jax.host.problems import file_hash
 from lte_jax.host.verify import Verifier
 from lte_jax.inputs import module_file
+from lte_jax.positions import evaluation_rows
 from lte_jax.processes import all_values, own_share
 from lte_jax.records import NoVerdictError, Problem, Prompt, Request, Sampling
 from lte_jax.report.live import Live
@@ -92,7 +93,7 @@ def evaluate_model(
 ) -> tuple[dict[str, dict[str, float]], list[dict]]:
     """As `evaluate`, for the model that the config names. `output`: folder whose samples.jsonl keeps the samples; of
     several processes, one that all see."""
-    session = open_session(config, verifier, live.say)
+    session = open_session(config, evaluation_rows(config), verifier, live.say)
     opened = open_benchmarks(session, live.say, live.status)
     session.engine.load(session.model.load())
 

@@ -13,7 +13,9 @@ from pathlib import Path
 from lte_jax.device.weights import Architecture, Experts, Yarn
 
 CONFIG, GENERATION = "config.json", "generation_config.json"
+POINTER = b"version https://git-lfs"
 CLASSES = {"qwen3": "Qwen3ForCausalLM", "qwen2": "Qwen2ForCausalLM", "qwen3_moe": "Qwen3MoeForCausalLM"}
+DEFAULT_POSITIONS = 32768  # of transformers' configs of these models, where config.json has none
 SUPPORTED = (
     "Qwen3 dense, Qwen3 MoE with experts in every layer, and Qwen2.5: silu, rope plain or YaRN, no sliding window, "
     "not quantised"
@@ -26,10 +28,12 @@ class ConvertError(ValueError):
 
 @dataclass(frozen=True)
 class HfConfig:
-    """What a Hugging Face folder says of its model. `stop_ids`: sorted, from config.json and generation_config.json."""
+    """What a Hugging Face folder says of its model. `stop_ids`: sorted, from config.json and generation_config.json.
+    `max_positions`: that it was made for, as transformers counts them."""
 
     arch: Architecture
     stop_ids: tuple[int, ...]
+    max_positions: int = DEFAULT_POSITIONS
 
 
 def read_config(folder: str | Path) -> HfConfig:
@@ -67,11 +71,17 @@ def read_config(folder: str | Path) -> HfConfig:
     generation = path.with_name(GENERATION)
     if generation.exists():
         stop_ids |= _stop_ids(read_json(generation), generation)
-    return HfConfig(arch, tuple(sorted(stop_ids)))
+    return HfConfig(arch, tuple(sorted(stop_ids)), _max_positions(config, arch, path))
+
+
+def _max_positions(config: dict, arch: Architecture, path: Path) -> int:
+    if arch.yarn:
+        return round(arch.yarn.factor * arch.yarn.trained_length)
+    return _positive({"max_position_embeddings": DEFAULT_POSITIONS} | config, "max_position_embeddings", int, path)
 
 
 def config_files(arch: Architecture, stop_ids: Sequence[int], dtype: str, config_from: str | Path | None) -> dict:
-    """File name -> contents of config.json and generation_config.json."""
+    """File name -> contents of config.json and generation_config.json, both with all the stop ids."""
     generation = {"eos_token_id": [int(token) for token in stop_ids] or None}
     if config_from is None:
         return {CONFIG: _new_config(arch, dtype) | generation, GENERATION: generation}
@@ -81,7 +91,20 @@ def config_files(arch: Architecture, stop_ids: Sequence[int], dtype: str, config
     config = read_json(source / CONFIG)
     config |= dict.fromkeys({"dtype", "torch_dtype"} & config.keys() or {"torch_dtype"}, dtype)
     kept = source / GENERATION
-    return {CONFIG: config, GENERATION: read_json(kept) if kept.exists() else generation}
+    return {
+        CONFIG: _with_stop_ids(config, stop_ids, source / CONFIG),
+        GENERATION: _with_stop_ids(read_json(kept), stop_ids, kept) if kept.exists() else generation,
+    }
+
+
+def _with_stop_ids(values: dict, stop_ids: Sequence[int], path: Path) -> dict:
+    """As they are where they name all of the stop ids; else with those that they lack behind their own."""
+    own = _stop_ids(values, path)
+    if own >= set(stop_ids):
+        return values
+    listed = values.get("eos_token_id")
+    listed = listed if isinstance(listed, list) else sorted(own)
+    return values | {"eos_token_id": [*listed, *sorted(set(stop_ids) - own)]}
 
 
 def _new_config(arch: Architecture, dtype: str) -> dict:
@@ -103,7 +126,9 @@ def _new_config(arch: Architecture, dtype: str) -> dict:
         "hidden_act": "silu",
         "attention_dropout": 0.0,
         "initializer_range": 0.02,
-        "max_position_embeddings": round(arch.yarn.factor * arch.yarn.trained_length) if arch.yarn else 32768,
+        "max_position_embeddings": round(arch.yarn.factor * arch.yarn.trained_length)
+        if arch.yarn
+        else DEFAULT_POSITIONS,
         "use_cache": True,
         "use_sliding_window": False,
         "sliding_window": None,
@@ -148,10 +173,21 @@ def read_json(path: Path) -> dict:
     except OSError as error:
         raise ConvertError(f"{path}: cannot be read: {error.strerror}; wanted a Hugging Face model folder") from None
     except ValueError as error:  # not UTF-8, or not JSON
+        refuse_pointer(path)
         raise ConvertError(f"{path}: not JSON: {error}") from None
     if not isinstance(values, dict):
         raise ConvertError(f"{path}: wanted a JSON object, got {type(values).__name__}")
     return values
+
+
+def refuse_pointer(path: Path) -> None:
+    """Raises ConvertError where the file is what Git LFS leaves in the place of a large file."""
+    with path.open("rb") as file:
+        if file.read(len(POINTER)) == POINTER:
+            raise ConvertError(
+                f"{path}: a pointer of Git LFS, not the file itself: run `git lfs pull` in {path.parent}, or fetch the "
+                "file again"
+            )
 
 
 def write_json(path: Path, values: dict) -> None:

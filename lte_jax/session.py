@@ -1,22 +1,24 @@
 """What train, evaluate and generate share: an opened model with its tokenizer, prompts, engine and verifier."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from jax.sharding import Mesh
 
-from lte_jax.checkpoint import Model, open_model
-from lte_jax.config import Config, ConfigError, PromptConfig
+from lte_jax.checkpoint import Model, open_model, stopping_ids
+from lte_jax.config import Config, ConfigError
 from lte_jax.device.mesh import make_mesh
+from lte_jax.device.weights import Architecture
 from lte_jax.host import golds
 from lte_jax.host.drawing import SCHEDULES
 from lte_jax.host.problems import ProblemError, load_problems
-from lte_jax.host.prompts import PromptBuilder
+from lte_jax.host.prompts import PromptBuilder, chat_template
 from lte_jax.host.stops import StopStrings
 from lte_jax.host.tokenizer import Tokenizer, open_tokenizer
 from lte_jax.host.verify import Verifier
 from lte_jax.hub import model_path
+from lte_jax.positions import check_positions
 from lte_jax.records import Problem, Prompt, Sampling
 from lte_jax.report.screen import bar
 from lte_jax.rollout import Engine, Judge, device_kind
@@ -45,17 +47,19 @@ class Session:
         return replace(self.sampling(), annealing=SCHEDULES[annealing.schedule](annealing, step))
 
 
-def open_session(config: Config, verifier: Verifier, say: Callable[[str], None] = print) -> Session:
-    """Opens `model.path` on the mesh. Says what stops a response, since a wrong stop id is the field's quietest bug."""
+def open_session(
+    config: Config, rows: Mapping[str, int], verifier: Verifier, say: Callable[[str], None] = print
+) -> Session:
+    """Opens `model.path` on the mesh. Says what stops a response, since a wrong stop id is the field's quietest bug.
+
+    `rows`: settings -> tokens of the longest row that they allow (positions.py)."""
     folder = model_path(config.model, say=say)
     mesh = make_mesh(config.mesh)
     model = open_model(folder, mesh)
     tokenizer = open_tokenizer(model.folder, chat_template(config.prompt))
-    if tokenizer.vocab_size > model.arch.vocab_size:
-        raise ConfigError(
-            f"{model.folder}: the tokenizer has {tokenizer.vocab_size} tokens, the model only {model.arch.vocab_size}"
-        )
-    stop_ids = sorted({*model.stop_ids, *tokenizer.stop_ids})
+    check_vocabulary(model.folder, model.arch, tokenizer)
+    check_positions(config, rows, model.max_positions, say)
+    stop_ids = stopping_ids(model, tokenizer)
     say(f"devices: {device_kind()}, mesh {dict(mesh.shape)}")
     say(f"model: {config.model.path}, {model.arch.n_layers} layers, vocabulary {model.arch.vocab_size}")
     say(f"stop ids: {', '.join(f'{i} {tokenizer.spelling(i)!r}' for i in stop_ids)}")
@@ -67,14 +71,12 @@ def open_session(config: Config, verifier: Verifier, say: Callable[[str], None] 
     return Session(config, mesh, model, tokenizer, PromptBuilder(config.prompt, tokenizer), engine, judge, verifier)
 
 
-def chat_template(prompt: PromptConfig) -> str | None:
-    """The text of `prompt.file`; None: the tokenizer's own template, or none."""
-    if prompt.template != "file":
-        return None
-    try:
-        return Path(prompt.file).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"prompt.file = {prompt.file}: cannot read the template: {error}") from None
+def check_vocabulary(folder: Path, arch: Architecture, tokenizer: Tokenizer) -> None:
+    if tokenizer.vocab_size > arch.vocab_size:
+        raise ConfigError(
+            f"{folder}: the tokenizer has {tokenizer.vocab_size} tokens, the model only {arch.vocab_size} (vocab_size of "
+            "config.json): they do not belong together, or tokens were added without resizing the embedding"
+        )
 
 
 def open_problems(

@@ -10,6 +10,7 @@ import numpy as np
 
 from lte_jax.best import BEST, check_measure, keep_if_best
 from lte_jax.boundary import Packed, fetch, pack, tally_metrics
+from lte_jax.checkpoint import checkpoints
 from lte_jax.compile_ahead import compile_programs, sampling_programs, update_programs
 from lte_jax.config import Config, ConfigError, refuse_unread, unread
 from lte_jax.device.arrays import TrainState
@@ -37,6 +38,7 @@ from lte_jax.host.refill import fill
 from lte_jax.host.verify import Verifier
 from lte_jax.inputs import read_contents
 from lte_jax.paths import open_path, refuse_overlap
+from lte_jax.positions import training_rows
 from lte_jax.preempt import Preempted, Preemption
 from lte_jax.processes import all_groups, is_first, merged, own_share, wait_for_all
 from lte_jax.recorded import read_recorded, replaying
@@ -76,7 +78,9 @@ def train(config: Config, run: str | Path, verifier: Verifier, live: Live, chang
             live.warn(text)
     else:
         refuse_unread(config)
-    session = open_session(pinned(config, run), verifier, live.say)
+    session = open_session(pinned(config, run), training_rows(config), verifier, live.say)
+    if not checkpoints(open_path(run)):  # a run that continues reads its own weights
+        session.model.check()
     problems = with_prompts(session, open_problems(config.data.train, verifier, live.say, live.status))
     strategy = make_strategy(config, session.prompts, verifier.same_answer)
     strategy.check([problem for problem, _ in problems], live.say)

@@ -118,7 +118,21 @@ def test_yarns_attention_factor_is_given_or_follows_from_mscale(tmp_path):
     ids=["qwen2", "experts", "experts not normed", "yarn"],
 )
 def test_a_written_config_describes_the_architecture_again(tmp_path, arch):
-    assert read_config(export(tmp_path / "model", arch)) == HfConfig(arch, (7,))
+    positions = 2 * 512 if arch.yarn else 32768
+    assert read_config(export(tmp_path / "model", arch)) == HfConfig(arch, (7,), positions)
+
+
+@pytest.mark.parametrize(
+    ("change", "positions"),
+    [
+        ({}, 32768),  # the default of transformers' config classes
+        ({"max_position_embeddings": 4096}, 4096),
+        ({"max_position_embeddings": 40960, "rope_scaling": {"type": "yarn", **YARN}}, 4 * 4096),
+        ({"max_position_embeddings": 512, "rope_scaling": {"type": "yarn", "factor": 2.5}}, 1280),
+    ],
+)
+def test_positions_are_counted_with_yarns_factor(tmp_path, change, positions):
+    assert read_config(write(tmp_path, V4 | change)).max_positions == positions
 
 
 def test_head_dim_and_tying_have_defaults(tmp_path):
@@ -445,17 +459,20 @@ def test_what_else_belongs_in_the_folder_is_there_before_it_takes_its_name(tmp_p
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
-def test_a_source_config_is_kept_but_for_its_dtype(tmp_path):
+def test_a_source_config_is_kept_but_for_its_dtype_and_the_stop_ids_that_it_lacks(tmp_path):
     generation = {"eos_token_id": [7, 9], "temperature": 0.6}
     source = write(tmp_path / "source", V4 | {"max_position_embeddings": 40960}, generation)
-    made = export(tmp_path / "made", config_from=source, dtype="bfloat16", stop_ids=(1,))
+    made = export(tmp_path / "made", config_from=source, dtype="bfloat16", stop_ids=(7,))
     kept = json.loads((made / "config.json").read_text())
     assert kept == V4 | {"max_position_embeddings": 40960, "torch_dtype": "bfloat16"}
     assert json.loads((made / "generation_config.json").read_text()) == generation
+    made = export(tmp_path / "more", config_from=source, dtype="bfloat16", stop_ids=(1, 9, 7))
+    assert json.loads((made / "config.json").read_text()) == kept | {"eos_token_id": [7, 1, 9]}
+    assert json.loads((made / "generation_config.json").read_text()) == generation | {"eos_token_id": [7, 9, 1]}
     source = write(tmp_path / "source5", V5)
-    made = export(tmp_path / "made5", config_from=source, dtype="bfloat16", stop_ids=(1,))
-    assert json.loads((made / "config.json").read_text()) == V5 | {"dtype": "bfloat16"}
-    assert json.loads((made / "generation_config.json").read_text()) == {"eos_token_id": [1]}
+    made = export(tmp_path / "made5", config_from=source, dtype="bfloat16", stop_ids=(1, 7))
+    assert json.loads((made / "config.json").read_text()) == V5 | {"dtype": "bfloat16", "eos_token_id": [7, 1]}
+    assert json.loads((made / "generation_config.json").read_text()) == {"eos_token_id": [1, 7]}
 
 
 def test_export_refuses_what_does_not_fit_together(tmp_path):

@@ -1,19 +1,31 @@
 """`lte train --dry-run` says what would run from files alone; every config of the paper passes it."""
 
 import json
+import math
+import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import tiny
 import yaml
 from byte_level import write_hf
 from commands import ROOT, environment
+from safetensors.numpy import load_file, save_file
 from typer.testing import CliRunner
 
-from lte_jax import config
+from lte_jax import config, convert
+from lte_jax.checkpoint import check_weights
 from lte_jax.cli import app
+from lte_jax.device.weights import Architecture
+from lte_jax.hf_config import read_config
+from lte_jax.host.tokenizer import open_tokenizer
+from lte_jax.positions import check_positions
 from lte_jax.report.scorecard import PAPER
+from lte_jax.session import check_vocabulary
 
 PAPERS = sorted((ROOT / "configs").glob("qwen3-*.yaml"))
 ARMS = ("grpo", "grpo-entropy", "extra", "extra-entropy", "lte", "lte-entropy", "dapo", "luffy")
@@ -27,10 +39,23 @@ QWEN3_4B = {  # Qwen/Qwen3-4B-Base, config.json
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory) -> Path:
-    """Qwen3-4B-Base without its weights, and with a small tokenizer."""
+    """Qwen3-4B-Base with a small tokenizer, of its weights only the headers: the rest of the file is a hole."""
     folder = write_hf(tmp_path_factory.mktemp("model") / "Qwen3-4B-Base")
     (folder / "config.json").write_text(json.dumps(QWEN3_4B))
+    write_headers(folder, read_config(folder).arch)
     return folder
+
+
+def write_headers(folder: Path, arch: Architecture) -> None:
+    header, end = {}, 0
+    for tensor in convert._hf_tensors(arch):
+        shape = convert._hf_shape(tensor.row, arch)
+        start, end = end, end + 2 * math.prod(shape)
+        header[tensor.name] = {"dtype": "BF16", "shape": shape, "data_offsets": [start, end]}
+    spelled = json.dumps(header).encode()
+    with (folder / "model.safetensors").open("wb") as file:
+        file.write(len(spelled).to_bytes(8, "little") + spelled)
+        file.truncate(file.tell() + end)
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +148,108 @@ def test_what_training_would_refuse_the_dry_run_refuses(model, problems):
     ):
         done = dry_run(lte, model, problems, override)
         assert done.exit_code == 2 and said in done.stderr
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory) -> Path:
+    """A whole small model in several shards."""
+    arch = Architecture(305, 16, 24, 2, 2, 2, 8, 1e6, 1e-6, False)
+    folder = tmp_path_factory.mktemp("small") / "model"
+    convert.export_params(
+        folder, arch, tiny.params(arch), stop_ids=(300,), dtype="float32", max_shard_bytes=20_000, finish=write_hf
+    )
+    return folder
+
+
+def first_shard(folder: Path) -> Path:
+    return sorted(folder.glob("*.safetensors"))[0]
+
+
+def renamed(change):
+    def edit(folder):
+        stored = {name: array for file in folder.glob("*.safetensors") for name, array in load_file(file).items()}
+        for path in folder.glob("*.safetensors*"):
+            path.unlink()
+        save_file({change(name): array for name, array in stored.items()}, folder / "model.safetensors")
+
+    return edit
+
+
+def configured(**changed):
+    def edit(folder):
+        path = folder / "config.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | changed))
+
+    return edit
+
+
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 4\n"
+FAULTS = {
+    "a shard is missing": (lambda f: first_shard(f).unlink(), "no such file; model.safetensors.index.json refers to it"),
+    "a shard is a pointer": (lambda f: first_shard(f).write_text(POINTER), "git lfs pull"),
+    "the tokenizer is a pointer": (lambda f: (f / "tokenizer.json").write_text(POINTER), "git lfs pull"),
+    "a shard is cut": (lambda f: os.truncate(first_shard(f), 5000), "not a whole safetensors file"),
+    "another width": (configured(intermediate_size=40), "has shape (24, 16), wanted (40, 16)"),
+    "further layers": (configured(num_hidden_layers=3), "tensors are missing: model.layers.2."),
+    "a prefix": (renamed(lambda name: f"module.{name}"), "save the model without the prefix 'module.'"),
+    "the inner part": (renamed(lambda name: name.removeprefix("model.")), "not its inner part"),
+    "a small vocabulary": (configured(vocab_size=303), "the tokenizer has 305 tokens, the model only 303"),
+    "few positions": (configured(max_position_embeddings=9215), "was made for 9215 positions (config.json), and"),
+}
+
+
+def broken(small: Path, tmp_path: Path, fault: str) -> Path:
+    folder = tmp_path / "model"
+    shutil.copytree(small, folder)
+    FAULTS[fault][0](folder)
+    return folder
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_folder_that_training_cannot_load_is_refused_from_its_files(small, tmp_path, fault):
+    """By the checks that training and the dry run share."""
+    folder, cfg = broken(small, tmp_path, fault), config.load(ROOT / "configs/qwen3-4b-grpo.yaml")
+    with pytest.raises(ValueError) as refused:
+        found = read_config(folder)
+        check_vocabulary(folder, found.arch, open_tokenizer(folder))
+        check_positions(cfg, {"a row": 9216}, found.max_positions, print)
+        check_weights(folder, folder, found.arch)
+    assert FAULTS[fault][1] in str(refused.value)
+    if "shard" in fault or "wid" in fault or "prefix" in fault:
+        with pytest.raises(ValueError, match=re.escape(str(refused.value))):
+            convert.import_params(folder, found.arch, tiny.mesh())
+
+
+@pytest.mark.parametrize("fault", ["a prefix", "a small vocabulary"])
+def test_training_and_the_dry_run_refuse_it_with_the_same_words(small, problems, tmp_path, fault):
+    folder, said = broken(small, tmp_path, fault), FAULTS[fault][1]
+    given = [f"model.path={folder}", f"data.train={problems}", "verify.workers=1", "eval.benchmarks=[]", "eval.every=0"]
+    asked = ["train", str(ROOT / "configs/qwen3-4b-grpo.yaml"), *given, "--run", str(tmp_path / "run")]
+    trained, looked = (CliRunner().invoke(app, [*asked, *more]) for more in ([], ["--dry-run"]))
+    assert said in looked.stderr and looked.stderr == trained.stderr
+    assert (looked.exit_code, trained.exit_code) == (2, 2) and str(folder) in looked.stderr
+    assert not (tmp_path / "run/checkpoints").exists()
+
+
+def test_rows_beyond_the_models_positions_are_refused_everywhere_unless_a_setting_allows_them(small, problems, tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(small, folder)
+    configured(max_position_embeddings=1535)(folder)
+    common = ["sample.response_budget=512", "verify.workers=1", "eval.every=0"]
+    training = [str(ROOT / "configs/qwen3-4b-grpo.yaml"), f"model.path={folder}", f"data.train={problems}", *common]
+    for command in (
+        ["train", *training, "--dry-run"],
+        ["plan", *training],
+        ["eval", str(folder), "--benchmarks", str(problems), *common],
+        ["generate", str(folder), "--prompt", "1 + 1", *common],
+    ):
+        done = CliRunner().invoke(app, command)
+        assert done.exit_code == 2, done.output
+        assert "made for 1535 positions (config.json), and prompt.budget + sample.response_budget = 1536" in done.stderr
+    allowed = CliRunner().invoke(app, ["train", *training, "model.beyond_max_positions=allow", "--dry-run"])
+    assert allowed.exit_code == 0 and "1535 positions" in allowed.stdout
+    fits = CliRunner().invoke(app, ["train", *training, "prompt.budget=1023", "--dry-run"])
+    assert fits.exit_code == 0 and "positions" not in fits.stdout
 
 
 def test_the_dry_run_opens_no_device(model, problems):

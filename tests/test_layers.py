@@ -42,6 +42,7 @@ ALLOWED = {
     "run_config": (("config",), ("etils",)),
     "locks": (("paths", "config"), ("etils",)),
     "plan": (("plan", "config", "device.weights", "hf_config", "report.live"), ()),
+    "positions": (("config",), ()),
     "plan.topology": (("plan.targets",), ("jax",)),
     "plan.programs": (("plan.targets", "plan.topology", "boundary", "device", "config"), ("jax", "numpy")),
     "plan.worker": (

@@ -8,7 +8,7 @@ from jinja2 import TemplateError
 from transformers import AutoTokenizer
 
 from lte_jax.host.spelled import BREAK, Part, Spelling, guard, private_names, renamed, renamed_backend
-from lte_jax.host.tokenizer_files import TokenizerError, copy_files, require_stop
+from lte_jax.host.tokenizer_files import TokenizerError, copy_files, refuse_pointer, require_stop
 from lte_jax.records import Prompt
 
 ANSWER_HOLE = "\ue000answer\ue001"  # stands for a message while a template is rendered; no template spells it
@@ -22,6 +22,7 @@ class HuggingFaceTokenizer:
         try:
             self._hf = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         except Exception as error:  # the Rust library raises Exception itself
+            refuse_pointer(folder)
             raise TokenizerError(f"{folder}: transformers cannot read this tokenizer: {error}") from error
         if not self._hf.is_fast:
             name = type(self._hf).__name__

@@ -6,8 +6,9 @@ user's own text may spell special tokens, what fills it may not (tokenizer.py).
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
-from lte_jax.config import PromptConfig
+from lte_jax.config import ConfigError, PromptConfig
 from lte_jax.host.spelled import Part
 from lte_jax.host.tokenizer import Tokenizer
 from lte_jax.records import FailureMode, Problem, Prompt
@@ -114,3 +115,13 @@ def _require(template: str, field: str, lists_answers: bool) -> None:
             raise ValueError(f"{field} lacks {placeholder}, got {template!r}")
     if not lists_answers and ANSWERS in template:
         raise ValueError(f"{field} lists no answers, but holds {ANSWERS}: {template!r}")
+
+
+def chat_template(prompt: PromptConfig) -> str | None:
+    """The text of `prompt.file`; None: the tokenizer's own template, or none."""
+    if prompt.template != "file":
+        return None
+    try:
+        return Path(prompt.file).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"prompt.file = {prompt.file}: cannot read the template: {error}") from None

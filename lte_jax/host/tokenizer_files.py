@@ -26,6 +26,16 @@ def require_stop(stop_ids: tuple[int, ...], folder: Path, got: str) -> None:
         raise TokenizerError(f"{folder}: this tokenizer has no stop token ({got}); responses would never end")
 
 
+def refuse_pointer(folder: Path) -> None:
+    """Raises TokenizerError where a file is what Git LFS leaves in the place of a large file."""
+    for name in FILES:
+        if (folder / name).is_file() and (folder / name).read_bytes().startswith(b"version https://git-lfs"):
+            raise TokenizerError(
+                f"{folder / name}: a pointer of Git LFS, not the file itself: run `git lfs pull` in {folder}, or fetch "
+                "the file again"
+            )
+
+
 def copy_files(source: Path, target: Path) -> None:
     target.mkdir(parents=True, exist_ok=True)
     if source.resolve() == target.resolve():

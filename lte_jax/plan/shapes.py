@@ -10,6 +10,7 @@ def _qwen3(d_model: int, d_ff: int, n_layers: int, n_heads: int, tied: bool) -> 
     return Architecture(151936, d_model, d_ff, n_layers, n_heads, 8, 128, 1e6, 1e-6, tied)
 
 
+POSITIONS, BASE_POSITIONS = 40960, 32768  # of all sizes, after and before post-training
 SHAPES = {
     "qwen3-0.6b": _qwen3(1024, 3072, 28, 16, True),
     "qwen3-1.7b": _qwen3(2048, 6144, 28, 16, True),
@@ -30,3 +31,10 @@ def architecture(name: str) -> Architecture:
     if shape := SHAPES.get(Path(name).name.lower().removesuffix("-base")):
         return shape
     raise ValueError(f"model.path = {name!r}: wanted a folder with a config.json, or one of {', '.join(SHAPES)}")
+
+
+def max_positions(name: str) -> int:
+    """That the model of `architecture` was made for."""
+    if Path(name, "config.json").is_file():
+        return read_config(name).max_positions
+    return BASE_POSITIONS if name.lower().endswith("-base") else POSITIONS
