@@ -57,7 +57,7 @@ def open_model(path: str | Path, mesh: Mesh) -> Model:
 def check_weights(path: str | Path, folder: Path, arch: Architecture) -> None:
     """Raises ConvertError where the weights of a Hugging Face folder cannot be read into the architecture, without a
     device. Those of a run were written by us, whole or not at all."""
-    if _as_checkpoint(open_path(path)) == (None, None):
+    if as_checkpoint(open_path(path)) == (None, None):
         convert.open_weights(folder, arch)
 
 
@@ -146,7 +146,7 @@ def stopping_ids(model: Model, tokenizer: Tokenizer) -> list[int]:
 
 def _trained_with(source: str | Path, say: Callable[[str], None]) -> Config:
     """The settings of the run that a model is from; the defaults where it is from none."""
-    run, _ = _as_checkpoint(open_path(source))
+    run, _ = as_checkpoint(open_path(source))
     settings = run and run / RUN_CONFIG
     return load_run(settings, say) if settings and settings.is_file() else Config()
 

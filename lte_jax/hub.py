@@ -17,7 +17,7 @@ TEXTS = (
     "vocab.json",
     "merges.txt",
     "chat_template.jinja",
-    "additional_chat_templates/*",
+    "additional_chat_templates/*.jinja",
 )
 _ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")  # the hub's own limit
 _COMMIT = re.compile(r"[0-9a-f]{40}")

@@ -10,7 +10,7 @@ import numpy as np
 
 from lte_jax.best import BEST, check_measure, keep_if_best
 from lte_jax.boundary import Packed, fetch, pack, tally_metrics
-from lte_jax.checkpoint import checkpoints
+from lte_jax.checkpoint import newest_step
 from lte_jax.compile_ahead import compile_programs, sampling_programs, update_programs
 from lte_jax.config import Config, ConfigError, refuse_unread, unread
 from lte_jax.device.arrays import TrainState
@@ -79,7 +79,7 @@ def train(config: Config, run: str | Path, verifier: Verifier, live: Live, chang
     else:
         refuse_unread(config)
     session = open_session(pinned(config, run), training_rows(config), verifier, live.say)
-    if not checkpoints(open_path(run)):  # a run that continues reads its own weights
+    if not newest_step(open_path(run)):  # a run that continues reads its own weights
         session.model.check()
     problems = with_prompts(session, open_problems(config.data.train, verifier, live.say, live.status))
     strategy = make_strategy(config, session.prompts, verifier.same_answer)
