@@ -94,7 +94,7 @@ def train(config: Config, run: str | Path, verifier: Verifier, live: Live, chang
     ):
         folder.keep_model(session.model.folder)
         wait_for_all("the run folder is ready")
-        with Sinks(config, folder.path, writes=is_first()) as sinks:
+        with Sinks(config, folder.path, writes=is_first(), say=live.warn) as sinks:
             return _Trainer(session, problems, benchmarks, folder, live, sinks, preemption).run()
 
 

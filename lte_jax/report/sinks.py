@@ -1,6 +1,6 @@
 """Where metrics go beside the run's own files: TensorBoard and Weights & Biases, each only where `log` asks for it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from etils import epath
@@ -20,12 +20,14 @@ class Sinks:
     """All of a run's sinks; none by default. Of several processes, one `writes`. Raises ConfigError where the package
     of a wanted sink is not installed."""
 
-    def __init__(self, config: Config, run: epath.Path, writes: bool = True):
+    def __init__(
+        self, config: Config, run: epath.Path, writes: bool = True, say: Callable[[str], None] = lambda text: None
+    ):
         self._sinks: list[Sink] = []
         if writes and config.log.tensorboard:
             self._sinks.append(TensorBoard(run / "tensorboard"))
         if writes and config.log.wandb:
-            self._sinks.append(WandB(config.log.wandb, run, config.model_dump(mode="json")))
+            self._sinks.append(WandB(config.log.wandb, run, config.model_dump(mode="json"), say))
 
     def write(self, step: int, row: Mapping[str, Any]) -> None:
         """The numbers of a row, after `step` steps; histograms are left to the run's own files."""

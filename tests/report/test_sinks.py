@@ -16,16 +16,21 @@ ROW = {"step": 4, "policy/entropy": 0.5, "rescue/used_hist": [1, 2]}
 @pytest.fixture
 def wandb(monkeypatch):
     """A stand-in for the package, which keeps what it is told."""
-    told = SimpleNamespace(inits=[], logged=[], finished=0)
+    told = SimpleNamespace(inits=[], logged=[], finished=0, no_key=False)
+
+    class Error(Exception):
+        pass
 
     def init(**given):
         told.inits.append(given)
+        if told.no_key and given.get("mode") != "offline":
+            raise Error("api_key not configured (no-tty).\nCall wandb.login")
         run = SimpleNamespace(id=given["id"] or "made-up")
         run.log = lambda values, step: told.logged.append((step, values))
         run.finish = lambda: setattr(told, "finished", told.finished + 1)
         return run
 
-    monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=init))
+    monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=init, errors=SimpleNamespace(Error=Error)))
     return told
 
 
@@ -73,6 +78,17 @@ def test_wandb_gets_the_settings_and_the_numbers(tmp_path, wandb):
     (given,) = wandb.inits
     assert given["project"] == "project" and given["config"]["seed"] == 3 and given["save_code"] is False
     assert wandb.logged == [(5, {"policy/entropy": 0.5})] and wandb.finished == 1
+
+
+def test_wandb_without_a_key_goes_on_offline_with_one_line(tmp_path, wandb):
+    wandb.no_key, said = True, []
+    with Sinks(build({"log": {"wandb": "project"}}), tmp_path, say=said.append) as sinks:
+        sinks.write(5, ROW)
+    online, offline = wandb.inits
+    assert offline == {**online, "mode": "offline"} and wandb.logged == [(5, {"policy/entropy": 0.5})]
+    (line,) = said
+    assert line.startswith("log.wandb = project: going on offline") and "\n" not in line
+    assert "api_key not configured (no-tty). Call wandb.login" in line
 
 
 def test_a_resumed_run_keeps_its_wandb_id(tmp_path, wandb):
