@@ -479,13 +479,13 @@ def _clear_errors() -> Iterator[None]:
 
 @contextmanager
 def _alone_in_failure(distributed: bool) -> Iterator[None]:
-    """One of several processes that fails ends at once and with its own exit code. What is no failure of its own (75:
-    all stop together) keeps the usual end, at which they wait for each other."""
+    """One of several processes that fails ends at once and with its own exit code. What is no failure of its own (75
+    and 130: all stop together) keeps the usual end, at which they wait for each other."""
     try:
         yield
     except BaseException as error:
         code = getattr(error, "exit_code", getattr(error, "code", 1))
-        if distributed and code not in (0, 75):
+        if distributed and code not in (0, 75, 130):
             from lte_jax.processes import fail
 
             fail(code if isinstance(code, int) else 1)

@@ -1,4 +1,4 @@
-"""Asked to stop by SIGTERM: the step is abandoned, the last completed one is saved, the process leaves in time.
+"""Asked to stop by SIGTERM or Ctrl-C: the step is abandoned, the last completed one is saved, the process leaves in time.
 
 Processes agree on the step without a device collective, which would hang where one of them has left: process 0 decides
 before each place that all pass together, through the key-value store that jax.distributed brings.
@@ -14,19 +14,18 @@ from collections.abc import Callable, Iterable, Iterator
 from jax._src import distributed  # the client of the key-value store has no public name
 
 EXIT_CODE = 75  # EX_TEMPFAIL of sysexits.h: the same command continues
+INTERRUPTED = 128 + signal.SIGINT  # after Ctrl-C, by which nobody means to start again at once
 ASKED, PASSED, ARRIVED = "lte/asked/", "lte/passed/", "lte/arrived/"  # keys of the store
 POLL_S, NEVER_MS = 0.01, 2**31 - 1
 
 
 class Preempted(SystemExit):
-    """Ends the process with EXIT_CODE; whatever is open closes on the way."""
-
-    def __init__(self):
-        super().__init__(EXIT_CODE)
+    """Ends the process with EXIT_CODE, or INTERRUPTED; whatever is open closes on the way."""
 
 
 class Preemption:
-    """Listens for SIGTERM while open, and ends the process `grace_s` seconds after it at the latest.
+    """Listens for SIGTERM and Ctrl-C while open, and ends the process `grace_s` seconds after it at the latest. A second
+    Ctrl-C raises KeyboardInterrupt.
 
     A thread reads the signal from the interpreter's wake-up pipe: while the main thread waits for the device, no Python
     handler runs. May be opened in the main thread only.
@@ -35,13 +34,16 @@ class Preemption:
     def __init__(self, grace_s: float, say: Callable[[str], None]):
         self._grace_s, self._say = grace_s, say
         self._asked = threading.Event()
+        self._n_interrupts = 0
         self._leaving: threading.Timer | None = None
         self._place = 0  # of those that all processes pass together: the next
 
     def __enter__(self) -> "Preemption":
         self._read_end, self._write_end = os.pipe()
         os.set_blocking(self._write_end, False)
-        self._handler = signal.signal(signal.SIGTERM, lambda *_: None)
+        self._handlers = {signal.SIGTERM: signal.signal(signal.SIGTERM, lambda *_: None)}
+        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # a shell's background job ignores it
+            self._handlers[signal.SIGINT] = signal.signal(signal.SIGINT, self._interrupt)
         self._wakeup = signal.set_wakeup_fd(self._write_end, warn_on_full_buffer=False)
         threading.Thread(target=self._listen, args=(self._read_end,), name="preemption", daemon=True).start()
         return self
@@ -50,10 +52,26 @@ class Preemption:
         if kind is Preempted:  # the process is on its way out, still under the clock
             return
         signal.set_wakeup_fd(self._wakeup)
-        signal.signal(signal.SIGTERM, self._handler)
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
         os.close(self._write_end)  # which ends the thread
         if self._leaving:
             self._leaving.cancel()
+
+    @property
+    def cause(self) -> str:
+        """What the user did, or the machine."""
+        return "Ctrl-C" if self._n_interrupts else "SIGTERM"
+
+    @property
+    def _code(self) -> int:
+        return INTERRUPTED if self._n_interrupts else EXIT_CODE
+
+    def _interrupt(self, *_) -> None:
+        self._n_interrupts += 1
+        if self._n_interrupts > 1:
+            raise KeyboardInterrupt
+        self._say("Ctrl-C: this step is abandoned, the last completed one is saved; a second Ctrl-C leaves at once")
 
     def look(self) -> None:
         """Raises Preempted where the processes have agreed to stop before the next place that all pass together."""
@@ -73,11 +91,11 @@ class Preemption:
     def _stop_if(self, agreed: bool) -> None:
         if agreed:
             self._start_clock()
-            raise Preempted
+            raise Preempted(self._code)
 
     def _listen(self, read_end: int) -> None:
         while received := os.read(read_end, 1):
-            if received[0] == signal.SIGTERM and not self._asked.is_set():
+            if received[0] in self._handlers and not self._asked.is_set():
                 self._start_clock()
                 self._asked.set()
                 client = distributed.global_state.client
@@ -93,11 +111,11 @@ class Preemption:
 
     def _leave(self) -> None:
         self._say(
-            f"not stopped {self._grace_s} s after SIGTERM (preempt.grace_s): leaving without a further checkpoint; the "
+            f"not stopped {self._grace_s} s after {self.cause} (preempt.grace_s): leaving without a further checkpoint; the "
             "same command continues from the newest one"
         )
         sys.stdout.flush()
-        os._exit(EXIT_CODE)
+        os._exit(self._code)
 
 
 def agreed_to_stop(asked: bool, place: int, arrived: bool) -> bool:

@@ -183,7 +183,8 @@ class _Trainer:
         try:
             return self._run()
         except Preempted:
-            self.live.warn(f"SIGTERM: step {self.step} is abandoned; the same command continues with it")
+            cause = self.preemption.cause
+            self.live.warn(f"{cause}: step {self.step} is abandoned; the same command continues with it")
             if self.step > self.folder.newest:
                 self._checkpoint()
             raise

@@ -22,7 +22,7 @@ from commands import (
     without_times,
 )
 
-from lte_jax.preempt import EXIT_CODE
+from lte_jax.preempt import EXIT_CODE, INTERRUPTED
 from lte_jax.report.files import read_metrics, read_rollouts
 
 pytestmark = pytest.mark.slow
@@ -62,8 +62,13 @@ def without_logp(record):
     return record
 
 
-@pytest.mark.parametrize("phase", ["sampling", "update"])
-def test_sigterm_abandons_the_step_saves_the_one_before_and_the_same_command_continues(base, straight, tmp_path, phase):
+@pytest.mark.parametrize(
+    ("phase", "asked_by", "code"),
+    [("sampling", signal.SIGTERM, EXIT_CODE), ("update", signal.SIGINT, INTERRUPTED)],
+)
+def test_sigterm_or_ctrl_c_abandons_the_step_saves_the_one_before_and_the_same_command_continues(
+    base, straight, tmp_path, phase, asked_by, code
+):
     run = tmp_path / "run"
     arguments = small_run(base, run, "steps=4", "checkpoint.every=9", *LONG_UPDATE)
     process = start(*arguments)
@@ -73,10 +78,11 @@ def test_sigterm_abandons_the_step_saves_the_one_before_and_the_same_command_con
         wait_for(process, lambda: (run / "rollouts/000002.jsonl").exists())
     else:
         wait_for(process, lambda: len(read_metrics(run)) == 2)
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(asked_by)
     said = process.communicate(timeout=60)[0]
-    assert process.returncode == EXIT_CODE == 75, said
-    assert "SIGTERM: step 2 is abandoned" in said and "Traceback" not in said
+    assert process.returncode == code, said
+    cause = "SIGTERM" if asked_by is signal.SIGTERM else "Ctrl-C"
+    assert f"{cause}: step 2 is abandoned" in said and "Traceback" not in said
     assert os.listdir(run / "checkpoints") == ["2"]
     assert (run / "rollouts/000002.jsonl").exists() == (phase == "update")
     assert f"continuing {run} at step 2" in lte(*arguments).stdout

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from commands import environment
 
-from lte_jax.preempt import EXIT_CODE, Preempted, Preemption
+from lte_jax.preempt import EXIT_CODE, INTERRUPTED, Preempted, Preemption
 
 
 @pytest.mark.parametrize("asked", [2, pytest.param(0, marks=pytest.mark.slow)])
@@ -42,6 +42,32 @@ def test_alone_a_process_stops_where_it_looks_next():
             time.sleep(0.01)
     assert stopped.value.code == EXIT_CODE
     preemption.__exit__(None)  # as this process goes on
+
+
+def test_ctrl_c_stops_like_sigterm_and_says_so_and_a_second_one_leaves_at_once():
+    said = []
+    with pytest.raises(KeyboardInterrupt), Preemption(60, said.append) as preemption:
+        os.kill(os.getpid(), signal.SIGINT)
+        with pytest.raises(Preempted) as stopped:
+            for _ in preemption.before_each(range(1000)):
+                time.sleep(0.01)
+        assert stopped.value.code == INTERRUPTED == 130 and preemption.cause == "Ctrl-C"
+        assert said == ["Ctrl-C: this step is abandoned, the last completed one is saved; a second Ctrl-C leaves at once"]
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(1)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_background_job_goes_on_ignoring_ctrl_c():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with Preemption(60, print) as preemption:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.05)
+            preemption.look()
+            assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_a_process_that_cannot_stop_leaves_when_its_time_is_over():
