@@ -116,17 +116,23 @@ def own_tables() -> dict[str, list[Case]]:
     pairs = [
         (*line.split(" ;; "), name == "equal")
         for name in ("equal", "different")
-        for line in (TABLES / f"{name}.txt").read_text(encoding="utf-8").splitlines()
+        for line in _table(name)
         if not line.startswith("# ")
     ]
+    kinds = [line for line in _table("kinds") if line[:2] in ("= ", "! ")]
+    pairs += [(*line[2:].split(" ;; "), line[0] == "=") for line in kinds]
     stated, gold = [], ""
-    for line in (TABLES / "stated.txt").read_text(encoding="utf-8").splitlines():
+    for line in _table("stated"):
         if line.startswith("# ") and " ;; " in line:
             gold = line.split(" ;; ")[1]
         elif line[:2] in ("+ ", "- "):
             stated.append((gold, line[2:].replace("⏎", "\n"), line[0] == "+"))
     boxed = [(gold, rf"So we get $\boxed{{{answer}}}$.", correct) for gold, answer, correct in pairs]
     return {"own pairs": boxed, "own responses": stated}
+
+
+def _table(name: str) -> list[str]:
+    return (TABLES / f"{name}.txt").read_text(encoding="utf-8").splitlines()
 
 
 def golds(folder: Path) -> dict[str, list[Case]]:
