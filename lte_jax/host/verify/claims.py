@@ -20,8 +20,11 @@ _FILLER = re.compile(
     rf"(?i)(?:{'|'.join(_FILLERS)}|(?:=|:|\\boxed)(?!\{{)),?\s{{0,3}}(?!\w{{0,20}}['’])"
 )  # fmt: skip
 _NOT_BUT = re.compile(r"(?i)not\s[^.\n]{1,60}?,?\s(?:but|rather)\s(?:rather\s)?")
+_QUOTES = ("'", "`")
 _OPENERS = ("$", "\\(", "\\[")
-_MONEY = re.compile(r"\$\s?[0-9][0-9,]*(?:\.[0-9]+)?(?![0-9^_*/+=\\{}<>-])(?=\s+[A-Za-z]{2}|[.,;!]?(?:\s|\Z))")
+_MONEY = re.compile(
+    r"\$\s?[0-9][0-9,]*(?:\.[0-9]+)?(?![0-9^_*/+=\\{}<>-])(?=\s+[A-Za-z]{2}|[.,;!]?(?:\s|\Z))"
+)  # fmt: skip
 _MINUS = re.compile(r"(?i)\A(?:negative|minus)\s(?=[0-9$])")
 _DIGIT = re.compile(r"[0-9]")
 _FOREIGN = re.compile(FOREIGN)
@@ -37,6 +40,7 @@ _LETTER_FIRST = re.compile(r"\(?([A-J])\)?,\s(?=[a-z]{1,12}\s[a-z])")
 _NAME_FIRST = re.compile(r"([A-Z][a-z]{1,20}(?: [A-Z][a-z]{1,20}){0,2}), (?:the|an?) [a-z][^0-9$]{0,200}\Z")
 _LONE_LETTER = re.compile(r"(?<![\w$\\])\(?([A-HJ])\)?(?![\w'’])")
 _ANOTHER_COUNT = re.compile(r"(?:[,;]|\band\b)\s{0,3}[-$]?[0-9]")
+_ASIDE = re.compile(r"\s\(([A-Za-z][A-Za-z -]{1,40})\)\Z")
 _IS_THE_ANSWER = re.compile(
     r"(?i)\s(?:is|are) (?:the|our|my) (?:[a-z]{1,12} ){0,2}(?:answers?|solutions?|result|value)\Z"
 )
@@ -77,7 +81,11 @@ def _formula_claim(text: str, run: Run, complete: bool) -> str | None:
 
 
 def _sentence_claim(sentence: str, depth: int) -> str | None:
-    answer = sentence.strip(' *_.,;:!"“”')
+    answer = sentence.lstrip(' *_,;:"“”').rstrip(' *_.,;:"“”')
+    if answer[:1] in _QUOTES and answer[:1] == answer[-1:]:
+        answer = answer[1:-1]
+    if answer.count("}") > answer.count("{"):  # {"answer": 7}
+        answer = answer.rstrip('} "')
     if answer.count("$") == 1 and not _MONEY.match(answer):
         answer = answer.replace("$", "").strip()
     answer = _MINUS.sub("-", ENDING.sub("", answer))
@@ -134,6 +142,11 @@ def _counted(answer: str, first: re.Match) -> str | None:
         return answer
     if _IS_THE_ANSWER.match(rest):
         return number
+    aside = _ASIDE.search(rest)
+    if aside and not (UNSAFE.search(aside[1]) or UNSAFE_AFTER.match(aside[1])):
+        answer, rest = answer[: len(answer) - len(aside.group())], rest[: aside.start()]
+        if not rest.strip():
+            return number
     scale = SCALE.match(rest)
     number, words = (number + scale.group(), rest[scale.end() :]) if scale else (number, rest)
     if not words.strip():

@@ -135,7 +135,8 @@ def _last(text: str) -> Found | None:
         if is_changed(tail, formula.begin, formula.end):
             return None
         return Found(formula.contents[-1], "last_formula", formula.contents, joined=formula.alternatives)
-    return None if is_changed(tail, *number.span()) else Found(number_there(tail, number), "last_number")
+    there = None if is_changed(tail, *number.span()) else number_there(tail, number)
+    return Found(there, "last_number") if there else None
 
 
 def extract(response: str, truncated: bool = False) -> Found | None:

@@ -32,6 +32,11 @@ _DOUBTS = (
     r"|maybe|possibly|wrong|incorrect|impossible|reject(?:s|ed)?|rules? out|ruled out|eliminat(?:e|es|ed)"
     r"|exclud(?:e|es|ed)|ignore|unlike"
 )
+_LABELS = (  # step 7, equation (7), July 7
+    "step equation eq\\. theorem lemma case page line figure table question problem exercise chapter section example "
+    "method rule property base room January February March April May June July August September October November "
+    "December"
+).split()
 _ENGLISH = rf"{_BOUNDS}|{_OPERATIONS}|{_DOUBTS}"
 _WORDS = {  # not, less, more, between, or, half, square, root, thousand, million …
     "French": "pas non(?!-) ni jamais moins plus entre ou supérieure? inférieure? moitié carré racine mille milliers",
@@ -60,15 +65,23 @@ _PARTS = (  # the same where no spaces stand between words
     r"|아니|아닙|보다|이상|이하|미만|초과|또는|사이|제곱|배|천|만|억|백|절반|ไม่|หรือ|กว่า"
 )
 UNSAFE = re.compile(rf"(?i)(?<![^\W_])(?:{_ENGLISH}|{_OTHER})(?![^\W_]|-)|n['’]t\b|{_PARTS}")
-_LINK = r"(?:\s{1,2}(?:the|a|an|about|exactly|equal to|be|being|just|only|numbers?|integers?|values?|of)){0,3}"
-UNSAFE_BEFORE = re.compile(rf"(?i)(?:(?<![^\W_])(?:{_ENGLISH}|{_OTHER})|n['’]t|{_PARTS}){_LINK}[\s$€£(*]{{0,4}}\Z")
+_LINK = (
+    r"(?:\s{1,2}(?:the|a|an|about|exactly|equal to|be|being|just|only|quite|really|necessarily|always"
+    r"|numbers?|integers?|values?|of)){0,3}"
+)
+UNSAFE_BEFORE = re.compile(
+    rf"(?i)(?:(?<![^\W_])(?:{_ENGLISH}|{_OTHER}|{'|'.join(_LABELS)}"
+    rf"|[0-9]{{1,9}} (?:of(?: the| all| these| those)?|to the))"
+    rf"|n['’]t|{_PARTS}){_LINK}[\s$€£(*]{{0,4}}\Z"
+)
 _ORDINALS = "thousandth hundredth tenth third quarter fourth fifth sixth seventh eighth ninth".split()
 _VERDICTS = (
     "not a\\sguess n['’]t too wrong incorrect false impossible excluded eliminated ruled\\sout rejected out never "
     "above below extraneous invalid"
 ).split()
 UNSAFE_AFTER = re.compile(
-    r"(?i)[\s$)*]{0,4}(?:(?:squared|cubed|minus|plus|choose|factorial|modulo|mod|divided by|multiplied by|or|nor|to the"
+    r"(?i)-[a-z]{2}|[\s$)*]{0,4}(?:(?:fails?|squared|cubed|minus|plus|choose|factorial|modulo|mod|divided by"
+    r"|multiplied by|or|nor|to the"
     r"|if|when|unless|otherwise|but|with|and remainder|remainder|as long as"
     rf"|to [0-9]|(?:{'|'.join(_COMPARED)})(?=\s{{1,2}}than)|and an? (?:half|third|quarter|bit)"
     r"|times (?:[0-9a-z]|\$)|percent of|% of|out of|cannot|does not|can not|(?:is|are|was|does|can)n['’]t"

@@ -11,8 +11,9 @@ _WINDOW = 64  # characters before a number that may change it
 _WHY = "because since which where so as and\\sthe and\\snot hence thus therefore although though".split()
 _WHO = "he she we they it you the there this that his her its so".split()
 _END = re.compile(
-    rf"\.(?=\s|\Z)|\n|。|[!?](?=\s|\Z)|(?i:[,;]?\s\(?(?:{'|'.join(_WHY)})\b"
-    r"|[,;]\sbut\b|(?:[,;]|(?<=[0-9$)}A-J]))\s(?:not|rather than|instead of)\b"
+    rf"\.(?=\s|\Z)|\n|。|(?:\?|(?<![0-9)])!)(?=\s|\Z)|(?i:[,;]?\s\(?(?:{'|'.join(_WHY)})\b"
+    r"|[,;]\sbut\b|,\s(?:i\.e|e\.g|that is|namely)\b|;\s(?=(?!and\b)[a-z]{3,12}\s)|\s[—–]\s(?=[A-Za-z]{2})"
+    r"|(?:[,;]|(?<=[0-9$)}A-J]))\s(?:not|rather than|instead of)\b"
     rf"|(?<=[0-9$)}}])[,;]\s(?:and|then|while)\s(?:{'|'.join(_WHO)})\b)|(?<=\S)\.?\*\*|</|[,;]\s?(?={FOREIGN})"
 )
 _FORMULA = re.compile(
@@ -26,7 +27,12 @@ NUMBER = re.compile(
 _COMPARED_WITH = re.compile(r"(?:[<>≤≥≠]=?|!=|\\(?:leq?|geq?|lt|gt|neq?))\s{0,2}\Z")
 _ASIDE = re.compile(r"\s\((?:since|because|as|where|for|with|which|not|i\.e\.|so)\s[^()\n]{1,200}\)")
 _REST_OF_EXPRESSION = re.compile(r"[)\]}^*/!%°π√²³A-Za-z0-9\\{(]*")
-_JOINTS = ("+", "-", "*", "/", "^", "or")
+_OPERATORS = frozenset({"+", "-", "*", "/", "^", "×", "·", "÷", "−", "\\times", "\\cdot", "\\div"})
+_JOINTS = _OPERATORS | frozenset(FUNCTIONS) | {"or"}
+_OPERATOR_BEFORE = re.compile(
+    rf"(?:[-+*/^×·÷−]|\\(?:times|cdot|div)|(?<![^\W_])(?:{'|'.join(FUNCTIONS)}))\s{{1,2}}\Z|[0-9]\s?x\s\Z"
+)
+_LISTED = re.compile(r"[-$(]?[0-9][0-9./]*,?")
 _COMMAND = re.compile(r"\\[A-Za-z]+\s?(?:\{[A-Za-z ]*\})?|\\.|[A-Za-z]'?_\{?[A-Za-z0-9]+\}?")
 _LETTERS = re.compile(rf"[A-Za-z]{{2,}}|{FOREIGN}")
 _KNOWN_WORDS = (frozenset(FUNCTIONS) - {"factorial"}) | GREEK | frozenset(WORDS)
@@ -111,18 +117,29 @@ def last_number(text: str) -> re.Match | None:
     return found[-1] if found else None
 
 
-def number_there(text: str, number: re.Match) -> str:
-    """The expression that a number ends or stands in: of `so it is sqrt(2).` not 2 but sqrt(2); of `7 or 8` both."""
+def number_there(text: str, number: re.Match) -> str | None:
+    """The expression that a number ends or stands in: of `so it is sqrt(2).` not 2 but sqrt(2); of `5, 6 and 7` all.
+    None where an operator joins it to words."""
     if scale := SCALE.match(text, number.end()):
         return text[number.start() : scale.end()]
     start = text.rfind("\n", 0, number.start()) + 1
     end = _REST_OF_EXPRESSION.match(text, number.end()).end()
     words = text[start:end].split(" ")
     taken = [words.pop()]
-    while words and (_open_brackets(" ".join(taken)) or words[-1] in _JOINTS or taken[0] in _JOINTS):
+    while words and (
+        _open_brackets(" ".join(taken)) or words[-1] in _JOINTS or taken[0] in _OPERATORS or taken[0] == "or"
+    ):
+        taken.insert(0, words.pop())
+    while len(words) > 1 and words[-1] in ("and", "or") and _LISTED.fullmatch(words[-2]):
+        taken[:0] = words[-2:]
+        del words[-2:]
+    while words and len(taken) > 1 and words[-1].endswith(",") and _LISTED.fullmatch(words[-1]):
         taken.insert(0, words.pop())
     expression = " ".join(taken).rpartition("=")[2].strip(" ,;:*_")
-    return number.group().rstrip(",") if not expression or unknown_words(expression) else expression
+    if expression and not unknown_words(expression):
+        return expression
+    joined = _OPERATOR_BEFORE.search(text, max(start, number.start() - _WINDOW), number.start())
+    return None if joined else number.group().rstrip(",")
 
 
 def _open_brackets(text: str) -> bool:
