@@ -96,7 +96,7 @@ class Ours:
         from lte_jax.config import EngineConfig
         from lte_jax.device.update import update
         from lte_jax.host.advantage import with_advantages
-        from lte_jax.host.explore import Grpo
+        from lte_jax.host.explore import Grpo, Tools
         from lte_jax.rollout import Engine, Judge, Round
 
         layout = EngineConfig(slots=N_GROUPS * GROUP, length_bucket=64)
@@ -112,13 +112,14 @@ class Ours:
 
         def run(asked: dict) -> dict:
             engine.load(self.state.params)
-            groups = engine.collect(plans, Round(sampling, judge, 0, asked["seed"]), Grpo(), {})
+            strategy = Grpo(Tools(self.config, None, None))
+            groups = engine.collect(plans, Round(sampling, judge, 0, asked["seed"]), strategy, {})
             engine.unload()
             engine.meter.take()
             packed = pack([with_advantages(group, self.config) for group in groups], self.config, self.mesh)
             self.state, _, norm = update(self.state, packed.microbatches, np.float32(1), np.float32(0), self.spec)
             jax.block_until_ready((self.state, norm))
-            return {"tokens": sum(len(r.tokens) for group in groups for r in group.initial)}
+            return {"tokens": sum(len(r.response) for group in groups for r in group.initial)}
 
         return run
 

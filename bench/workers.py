@@ -160,7 +160,7 @@ class Ours:
                 dict(enumerate(plans)), settings, Asks(none_pass(asked["seed"]) if retries else ()), {}
             )
             drawn = [r for g in groups for r in (*g.initial, *(r for a in g.attempts for r in a.rollouts))]
-            return {"tokens": sum(len(rollout.tokens) for rollout in drawn), **taken(engine)}
+            return {"tokens": sum(len(rollout.response) for rollout in drawn), **taken(engine)}
 
         return run
 

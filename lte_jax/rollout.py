@@ -74,6 +74,7 @@ class Round:
     seed: int
     step: int
     progress: Callable[[int, int], None] = lambda n_done, n_total: None  # responses asked for so far
+    decided: Callable[[Group], Mapping] = lambda group: {}  # what its strategy has decided for a finished group
 
 
 class Engine:
@@ -200,7 +201,7 @@ class _Collection:
         return [self._finished(self._groups[index]) for index in plans]
 
     def _finished(self, group: Group) -> Group:
-        return replace(group, decisions=self._strategy.tools.decisions.taken(group))
+        return replace(group, decisions=self._round.decided(group))
 
     def _ask(self, ask: _Ask) -> None:
         self._n_open += 1

@@ -270,7 +270,8 @@ class _Trainer:
         at = Position(config.seed, self.step, self.cursor)
         plans = dict(enumerate(chosen(self.curriculum, n, at, self.curriculum_memory), start=first))
         self.cursor += n
-        round_ = Round(sampling, self.judge, config.seed, self.step, self.live.progress)
+        decided = self.strategy.tools.decisions.taken
+        round_ = Round(sampling, self.judge, config.seed, self.step, self.live.progress, decided)
         by_size = sorted(plans, key=lambda number: -plans[number].n)  # each process gets large and small ones
         own = {number: plans[number] for number in sorted(own_share(by_size))}
         groups = self.session.engine.collect(own, round_, self.strategy, self.memory)

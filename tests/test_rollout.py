@@ -235,7 +235,8 @@ def test_given_responses_are_graded_and_take_no_part_in_the_drawing():
         for rollout in attempt.rollouts:
             assert rollout.prompt == group.prompt and rollout.off_policy and not rollout.response.truncated
             assert rollout.verdict.gold == group.problem.answer
-            assert [*rollout.behaviour_logp] == [*rollout.sampled_logp] == [0.0] * len(rollout.response)
+            given = rollout.response
+            assert [*given.behaviour_logp] == [*given.sampled_logp] == [0.0] * len(given)
 
 
 def test_free_verdicts_wait_for_no_slow_verifier():
