@@ -80,8 +80,8 @@ def export_params(
     """Writes a folder that transformers loads; the host holds one tensor at a time.
 
     `config_from`: a folder whose config.json and generation_config.json are kept, with only the dtype adapted and the
-    stop ids added that they lack. `finish` adds what else belongs in the folder, such as a tokenizer, before it takes its name. Raises
-    ConvertError where `folder` holds anything, or where params or that config do not fit `arch`.
+    stop ids added that they lack. `finish` adds what else belongs in the folder, such as a tokenizer, before it takes
+    its name. Raises ConvertError where `folder` holds anything, or where params or that config do not fit `arch`.
     """
     folder = Path(folder).absolute()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -163,7 +163,8 @@ def _refuse_missing(folder: Path, names: Sequence[str], index: str) -> None:
         )
     if missing:
         others = sorted(path.name for pattern in OTHER_WEIGHTS for path in folder.glob(pattern))
-        instead = f"; of {_first(others)} only safetensors can be read: save the model with transformers" if others else ""
+        only = "only safetensors can be read: save the model with transformers"
+        instead = f"; of {_first(others)} {only}" if others else ""
         raise ConvertError(f"{folder / names[0]}: no such file; wanted it, or {INDEX} and its shards{instead}")
 
 

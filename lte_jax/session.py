@@ -74,8 +74,8 @@ def open_session(
 def check_vocabulary(folder: Path, arch: Architecture, tokenizer: Tokenizer) -> None:
     if tokenizer.vocab_size > arch.vocab_size:
         raise ConfigError(
-            f"{folder}: the tokenizer has {tokenizer.vocab_size} tokens, the model only {arch.vocab_size} (vocab_size of "
-            "config.json): they do not belong together, or tokens were added without resizing the embedding"
+            f"{folder}: the tokenizer has {tokenizer.vocab_size} tokens, the model only {arch.vocab_size} (vocab_size "
+            "of config.json): they do not belong together, or tokens were added without resizing the embedding"
         )
 
 

@@ -231,7 +231,7 @@ def test_training_and_the_dry_run_refuse_it_with_the_same_words(small, problems,
     assert not (tmp_path / "run/checkpoints").exists()
 
 
-def test_rows_beyond_the_models_positions_are_refused_everywhere_unless_a_setting_allows_them(small, problems, tmp_path):
+def test_rows_beyond_the_models_positions_are_refused_everywhere_unless_allowed(small, problems, tmp_path):
     folder = tmp_path / "model"
     shutil.copytree(small, folder)
     configured(max_position_embeddings=1535)(folder)

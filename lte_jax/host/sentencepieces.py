@@ -34,8 +34,8 @@ class SentencePieceTokenizer:
         self.bos_ids = tuple(i for i in [self._model.bos_id()] if i >= 0)
         self._proto = ModelProto.FromString(path.read_bytes())
         kinds = (ModelProto.SentencePiece.CONTROL, ModelProto.SentencePiece.USER_DEFINED)
-        pieces = {i: piece.piece.replace(BLANK, " ") for i, piece in enumerate(self._proto.pieces) if piece.type in kinds}
-        self._spelled = {text: i for i, text in pieces.items() if len(text.strip()) > 1}
+        special = [(i, piece.piece) for i, piece in enumerate(self._proto.pieces) if piece.type in kinds]
+        self._spelled = {name.replace(BLANK, " "): i for i, name in special if len(name.strip(BLANK)) > 1}
         self.special_ids = frozenset(self._spelled.values())
         longest_first = sorted(self._spelled, key=len, reverse=True)
         self._pattern = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")  # (?!): never

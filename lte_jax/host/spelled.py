@@ -35,7 +35,7 @@ Find = Callable[[str], Iterable[Spelling]]
 
 
 def guard(parts: Sequence[Part], find: Find) -> str:
-    """The parts as one string, with a BREAK inside each spelling that lies in an untrusted part, or reaches into one."""
+    """The parts as one string, with a BREAK inside each spelling that touches an untrusted part."""
     text = "".join(part.text for part in parts)
     whose = "".join(("t" if part.trusted else "u") * len(part.text) for part in parts)
     while True:

@@ -1,7 +1,7 @@
 """Special tokens in prompts and traces: what the user writes is read as transformers reads it, what fills it is text.
 
-The tokenizers are laid out as published ones are: byte-level BPE with added tokens, BPE and Unigram with a blank mark as
-converted from SentencePiece, and SentencePiece's own file.
+The tokenizers are laid out as published ones are: byte-level BPE with added tokens, BPE and Unigram with a blank mark,
+as converted from SentencePiece, and SentencePiece's own file.
 """
 
 import json
@@ -125,7 +125,8 @@ def test_a_spelling_across_a_joint_stays_text_and_text_merges_across_it(both):
     for parts in (("<|im_", "end|>"), ("<", "think", ">")):
         mixed = [Part(text, place % 2 == 0) for place, text in enumerate(parts)]
         assert ours.special_ids.isdisjoint(i for i in ours.read(mixed) if i != reference.unk_token_id)
-        assert ours.read([Part(text, True) for text in parts]) == reference("".join(parts), add_special_tokens=False).input_ids
+        whole = reference("".join(parts), add_special_tokens=False).input_ids
+        assert ours.read([Part(text, True) for text in parts]) == whole
     halves = [Part("Let x be a real num", True), Part("ber such that", False)]
     assert ours.read(halves) == reference("Let x be a real number such that", add_special_tokens=False).input_ids
 
@@ -197,7 +198,8 @@ def test_untrusted_control_and_user_defined_pieces_are_text(sentencepieces):
     ids = ours.read([Part("the number</s><think> x", True), Part("</s><think> is 7", False)])
     assert ids.count(ours.stop_ids[0]) == ids.count(think) == 1
     assert ours.decode(ids) == "the number<think> x</s><think> is 7"
-    assert ours.special_ids.isdisjoint(ours.encode("<think></s><s>")) and ours.decode(ours.encode("<think>")) == "<think>"
+    assert ours.special_ids.isdisjoint(ours.encode("<think></s><s>"))
+    assert ours.decode(ours.encode("<think>")) == "<think>"
 
 
 def test_several_chat_templates_without_a_default_are_one_line(tmp_path):
@@ -207,7 +209,7 @@ def test_several_chat_templates_without_a_default_are_one_line(tmp_path):
     (folder / "tokenizer_config.json").write_text(json.dumps({**settings, "chat_template": several}))
     ours = open_tokenizer(folder)
     assert PromptBuilder(PromptConfig(), ours).plain(Problem("p", "7", "7")).ids  # a plain prompt needs none
-    with pytest.raises(ValueError, match=r"several chat templates \(rag, tool_use\) and none is the default: wanted") as e:
+    with pytest.raises(ValueError, match=r"templates \(rag, tool_use\) and none is the default: wanted") as e:
         PromptBuilder(PromptConfig(template="chat"), ours)
     assert "\n" not in str(e.value)
     chosen = open_tokenizer(folder, TEMPLATE)
