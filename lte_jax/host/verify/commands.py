@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from lte_jax.host.verify.parse import Parser
 
 _MATRICES = frozenset("pmatrix bmatrix matrix vmatrix Bmatrix smallmatrix array".split())
+OF_SEVERAL = frozenset("max min gcd lcm".split())
 _ACCENTS = frozenset("hat bar tilde dot ddot overline overrightarrow widehat".split())
 _NAMES = GREEK | frozenset(
     "hbar ell odot angle triangle partial nabla mho star prime max min gcd lcm dots ldots cdots Re Im".split()
@@ -29,6 +30,8 @@ def command(parser: "Parser", name: str) -> Node:
         return _HANDLERS[name](parser)
     if name in FUNCTIONS:
         return _function(parser, FUNCTIONS[name])
+    if name in OF_SEVERAL and parser.stream.sees("(", "{", "lbrace"):
+        return _of_several(parser, name)
     if name in _NAMES:
         return parser.symbol(name)
     if name in _ACCENTS:
@@ -93,6 +96,13 @@ def _conditional(parser: "Parser") -> Node:
     return condition if head.op == "sym" else Node("where", (head, condition))
 
 
+def _of_several(parser: "Parser", name: str) -> Node:
+    r"""`\max(a, b)`, `\max\{a, b\}`, `\gcd(12, 18)`."""
+    group = parser.atom()
+    parts = group.args if group.op in ("tuple", "list", "set") else (group,)
+    return Node("fn", tuple(sorted(map(scalar, parts), key=repr)), name)
+
+
 def _fence(close: str, function: str) -> Callable[["Parser"], Node]:
     def handler(parser: "Parser") -> Node:
         inner = parser.sum()
@@ -112,6 +122,8 @@ def _number_set(parser: "Parser") -> Node:
     name = parser.stream.raw_group()
     if name not in ("R", "Z", "N", "Q", "C"):
         raise Unreadable(f"{name!r} is no set of numbers")
+    while mark := parser.stream.accept("^", "_"):
+        name += mark.text + parser.stream.raw_group()
     return REALS if name == "R" else Node("text", value=f"the set {name}")
 
 

@@ -8,7 +8,7 @@ from fractions import Fraction
 from lte_jax.config import ConventionsConfig
 from lte_jax.host.verify.exact import last_place, rational
 from lte_jax.host.verify.limits import MAX_COMPARISONS
-from lte_jax.host.verify.shapes import bound_name, is_definition, is_equation, is_name, names, shape
+from lte_jax.host.verify.shapes import DUMMY, bound_name, is_definition, is_equation, is_name, names, shape
 from lte_jax.host.verify.syntax import Node, TooLarge, is_inexact, replace, symbols, walk
 from lte_jax.host.verify.units import units_conflict
 
@@ -39,7 +39,7 @@ class Comparison:
             given = names(gold), names(answer)
             if None not in given and given[0] != given[1]:
                 return False  # x = 1 or x = 2 is not x = 1, y = 2
-        return self._shaped(shape(gold), shape(answer))
+        return self._shaped(*_same_dummies(shape(gold), shape(answer)))
 
     def _alternatives(self, gold: Node, answer: Node) -> bool:
         """Of `sqrt(2) = 1.41…` rounded, either value will do."""
@@ -47,6 +47,8 @@ class Comparison:
         return any(self.same(left, right) for left, right in pairs)
 
     def _shaped(self, gold: Node, answer: Node) -> bool:
+        if "given" in (gold.op, answer.op):
+            return self._given(gold, answer)
         if is_equation(gold) or is_equation(answer):
             return self._equations(gold, answer)
         if "ratio" in (gold.op, answer.op):
@@ -73,6 +75,13 @@ class Comparison:
         if gold.op == "rel":
             return gold.value == answer.value and self._inequalities(gold, answer)
         return gold.value == answer.value and self._in_order(gold.args, answer.args)  # in, minus, cases, where
+
+    def _given(self, gold: Node, answer: Node) -> bool:
+        """f(x) = 1/x for x != 0: what is given may be left out, but where both say it, it agrees or one says nothing new."""
+        (gold, *wanted), (answer, *stated) = (side.args if side.op == "given" else (side,) for side in (gold, answer))
+        shorter, longer = sorted((wanted, stated), key=len)
+        agree = all(any(self.same(one, other) for other in longer) for one in shorter)
+        return agree and self.same(gold, answer)
 
     def _inequalities(self, gold: Node, answer: Node) -> bool:
         if len(gold.args) == len(answer.args) == 2 and all(side.scalar for side in (*gold.args, *answer.args)):
@@ -142,7 +151,9 @@ class Comparison:
             if left == right:
                 return self.same(gold.args[1], answer.args[1])
             if left.op == right.op == "call" and left.value == right.value:
-                renamed = _rename(answer.args[1], right.args[0].value, left.args[0].value)
+                if len(left.args) != len(right.args):
+                    return False
+                renamed = _rename(answer.args[1], right.args, left.args)
                 return self.same(gold.args[1], renamed)
             if left.op == right.op == "tuple":
                 return self._reordered(gold, answer)
@@ -234,6 +245,17 @@ class Comparison:
         return (self.conventions.degrees_optional or not one_sided) and self.arithmetic.equal(*plain, tolerance)
 
 
+def _same_dummies(gold: Node, answer: Node) -> tuple[Node, Node]:
+    """Where one side says which name is an integer and the other does not, the other's k, m or n is that name."""
+    for known, other in ((gold, answer), (answer, gold)):
+        own = [name for name in symbols(known) if name.startswith(DUMMY)]
+        free = symbols(other) - symbols(known)
+        if len(own) == 1 and len(free) == 1 and free <= set("kmnlprt") and own[0] not in symbols(other):
+            renamed = _rename(other, (Node("sym", value=free.pop()),), (Node("sym", value=own[0]),))
+            return (gold, renamed) if known is gold else (renamed, answer)
+    return gold, answer
+
+
 def _spellings(node: Node) -> tuple[Node, ...]:
     return (*_spellings(node.args[0]), node.args[1]) if node.op == "approx" else (node,)
 
@@ -242,8 +264,9 @@ def _difference(equation: Node) -> Node:
     return Node("add", (equation.args[0], Node("neg", (equation.args[1],))))
 
 
-def _rename(node: Node, old: str, new: str) -> Node:
-    return replace(node, lambda part: Node("sym", value=new) if part == Node("sym", value=old) else None)
+def _rename(node: Node, old: tuple[Node, ...], new: tuple[Node, ...]) -> Node:
+    """The names `old` as `new`, all at once."""
+    return replace(node, dict(zip(old, new, strict=True)).get)
 
 
 def _strip_unit(node: Node) -> tuple[Node, str]:

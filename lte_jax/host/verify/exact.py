@@ -5,7 +5,7 @@ Undecided where it cannot.
 """
 
 from fractions import Fraction
-from math import comb, factorial, isqrt
+from math import comb, factorial, gcd, isqrt, lcm, prod
 
 from lte_jax.host.verify.limits import MAX_BITS, MAX_FACTORIAL
 from lte_jax.host.verify.syntax import Node, TooLarge, Undecided, contains
@@ -45,6 +45,15 @@ def _function(name: str, values: list[Fraction]) -> Fraction | None:
         return abs(first)
     if name in ("floor", "ceil"):
         return Fraction(first.__floor__() if name == "floor" else first.__ceil__())
+    if name in ("max", "min"):
+        return max(values) if name == "max" else min(values)
+    if name in ("gcd", "lcm"):
+        whole = all(value.denominator == 1 for value in values)
+        return Fraction((gcd if name == "gcd" else lcm)(*map(int, values))) if whole else None
+    if name == "double factorial":
+        if first.denominator != 1 or not 0 <= first <= MAX_FACTORIAL:
+            return None
+        return Fraction(prod(range(int(first), 0, -2)))
     if name in ("factorial", "binom"):
         if any(value.denominator != 1 or value < 0 for value in values):
             return None

@@ -6,11 +6,14 @@ space become one space first and after each replacement, so patterns say ` ?` an
 
 import re
 import unicodedata
+from fractions import Fraction
 from functools import lru_cache
 
 from lte_jax.host.verify.limits import MAX_ANSWER_CHARS
 from lte_jax.host.verify.numerals import word_value
 from lte_jax.host.verify.syntax import TooLarge
+from lte_jax.host.verify.tokens import GREEK
+from lte_jax.host.verify.units import canonical
 
 _CHARACTERS = {
     **dict.fromkeys("−–—‒﹣－", "-"),
@@ -21,34 +24,52 @@ _CHARACTERS = {
     "≤": r"\le ", "≥": r"\ge ", "≠": r"\ne ", "≈": r"\approx ", "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ",
     "∅": r"\emptyset ", "ℝ": r"\mathbb{R}", "ℤ": r"\mathbb{Z}", "∖": r"\setminus ", "∠": r"\angle ", "△": r"\triangle ",
     "⌊": r"\lfloor ", "⌋": r"\rfloor ", "⌈": r"\lceil ", "⌉": r"\rceil ", "⟨": r"\langle ", "⟩": r"\rangle ",
-    "θ": r"\theta ", "α": r"\alpha ", "β": r"\beta ", "λ": r"\lambda ", "ω": r"\omega ", "μ": r"\mu ", "σ": r"\sigma ",
-    "γ": r"\gamma ", "δ": r"\delta ", "φ": r"\phi ",
-    "½": r"\frac{1}{2}", "⅓": r"\frac{1}{3}", "⅔": r"\frac{2}{3}", "¼": r"\frac{1}{4}", "¾": r"\frac{3}{4}",
+    "º": r"^\circ ", "˚": r"^\circ ", "℃": r"^\circ C", "℉": r"^\circ F", "、": ",", "。": ".", "⋯": "...", "∣": "|",
+    "ℏ": r"\hbar ", "ℓ": r"\ell ", "ℕ": r"\mathbb{N}", "ℚ": r"\mathbb{Q}", "ℂ": r"\mathbb{C}", "∜": r"\sqrt[4] ",
+    "∑": r"\sum ", "∏": r"\prod ", "≡": r"\equiv ", "∧": r"\land ", "∨": r"\lor ", "⊤": r"\top ", "ϵ": r"\epsilon ",
+    "ϕ": r"\phi ", "ϑ": r"\theta ", "ς": r"\sigma ", "µ": r"\mu ", "Ω": r"\Omega ", "∆": r"\Delta ",
     "′": "'", "’": "'", "“": '"', "”": '"', "€": "", "£": "", "¥": "", "₹": "", "￥": "", "¢": r"\text{cent}", "\u00a0": " ", "…": "...",
 }  # fmt: skip
+_FRACTIONS = {char: Fraction(unicodedata.numeric(char)).limit_denominator(10) for char in "½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅐⅛⅜⅝⅞⅑⅒"}
+_CHARACTERS |= {char: rf"\frac{{{part.numerator}}}{{{part.denominator}}}" for char, part in _FRACTIONS.items()}
+for _char in map(chr, [*range(0x391, 0x3AA), *range(0x3B1, 0x3CA)]):  # from GREEK CAPITAL LETTER ALPHA
+    _words = unicodedata.name(_char, "").lower().replace("lamda", "lambda").split()
+    _name = _words[-1].capitalize() if "capital" in _words else "".join(_words[-1:])
+    if _name in GREEK:
+        _CHARACTERS.setdefault(_char, rf"\{_name} ")
 _SUPERSCRIPTS = "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻"
 _CHARACTERS |= {char: f"^{{{plain}}}" for char, plain in zip(_SUPERSCRIPTS, "0123456789+-", strict=True)}
 _CHARACTERS |= {char: f"_{{{digit}}}" for digit, char in enumerate("₀₁₂₃₄₅₆₇₈₉")}
 _TABLE = str.maketrans(_CHARACTERS)
 
 _SPACE = re.compile(r"\s+")
-_SCALES = {"thousand": 3, "million": 6, "billion": 9, "trillion": 12}
-_TEXTS = r"\\(?:text(?:bf|it|rm|normal|sf|tt|up|md)?|[mh]box|math(?:rm|sf|it|tt)|operatorname\*?|rm|emph)(?= ?\{)"
+_SCALES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
+_TEXTS = r"\\(?:text(?:bf|it|rm|normal|sf|sc|tt|up|md)?|[mh]box|math(?:rm|sf|it|tt)|operatorname\*?|rm|emph)(?= ?\{)"
 _THOUSANDS = re.compile(r"(?<=[0-9])(?:\{,\}|,?\\[!,;: ]|\{\\,\}) ?(?=[0-9]{3}(?![0-9]))")
 _SPACES = re.compile(
     r"(?<!\\)\\(?:[!,;:> ]|(?:q?quad|displaystyle|textstyle|scriptstyle|limits|[bB]ig+[lr]?)(?![a-z])"
     r"|(?:left|right)(?![a-z])\.?|h?phantom\{[^{}]*\}|tag\{[^{}]*\}|hspace\{[^{}]*\}"
     r"|(?:text)?color\{[A-Za-z]*\}|(?:underline|boxed|fbox|mathbf|boldsymbol|bm|bold|mathcal|vec)(?![a-z])"
-    r"|mathrm\{~?\}|checkmark(?![a-z])|(?:black)?square(?![a-z])|qed(?![a-z])|pounds(?![a-z])|euro(?![a-z]))|~"
+    r"|(?:bf|rm|it|sf|tt|cal|tiny|scriptsize|footnotesize|small|normalsize|large|Large|LARGE|huge|Huge)(?![a-zA-Z])"
+    r"|(?:mathord|mathop|mathstrut|strut|hfill|enspace|thinspace|medspace|thickspace|negthinspace|nobreak|allowbreak"
+    r"|nonumber|notag|hline|smash|ensuremath)(?![a-zA-Z])|mathbb(?= ?\{ ?[0-9])|mathrm\{~?\}|checkmark(?![a-z])|(?:black)?square(?![a-z])|qed(?![a-z])|pounds(?![a-z])|euro(?![a-z]))|~"
 )
 _LATEX = [
+    (re.compile(r"(?:\b(?:US|CA|AU|C|A))?\\\$"), ""),
+    (re.compile(r"(?<![\\\]}A-Za-z^_])\{ ?\}"), ""),
+    (re.compile(r"\\cr(?:cr)?(?![a-z])|\\tabularnewline|(?<=\\\\)\[ ?[0-9.]{1,5} ?(?:pt|ex|em|mm|cm)\]"), r"\\\\"),
+    (re.compile(r"\\(?:dots[cbmio]?|cdots|hdots|textellipsis)(?![a-z])"), r"\\ldots "),
+    (re.compile(r"\\in ?(?:\\mathbb)? ?\{? ?([ZNQRC]) ?\}?(?![A-Za-z])"), r"\\in \\mathbb{\1}"),
+    (re.compile(r"\\text ?\{ ?(?:is|are)(?: an?| any| all)?(?: positive| non-?negative)? integers? ?\}"), r"\\in \\mathbb{Z}"),
+    (re.compile(r"\\text ?\{ ?([,;:]) ?\}"), r"\1"),
+    (re.compile(r"\\text ?\{ ?(\([a-h]\)|\([ivx]{1,4}\))? ?\}"), r"\1 "),
     (re.compile(r"\\(?:[dtc]|nice|s|x|flat)frac(?![a-z])"), r"\\frac"),
     (re.compile(r"\\[dt]binom(?![a-z])"), r"\\binom"),
-    (re.compile(r"\{([^{}]*)\\over(?![a-z])([^{}]*)\}"), r"\\frac{\1}{\2}"),
     (re.compile(r"\{([^{}]*)\\choose(?![a-z])([^{}]*)\}"), r"\\binom{\1}{\2}"),
     (re.compile(r"\\(?:mathrm|operatorname) ?\{ ?([ei]) ?\}"), r"\1 "),
     (re.compile(_TEXTS), r"\\text"),
-    (re.compile(r"\\text ?\{ ?(a?r?c?(?:sin|cos|tan)h?|cot|sec|csc|ln|log|exp|cis|gcd|lcm|max|min) ?\}"), r"\\\1 "),
+    (re.compile(r"\\text ?\{ ?(a?r?c?(?:sin|cos|tan)h?|cot|sec|csc|ln|log|exp|cis|gcd|lcm|max) ?\}"), r"\\\1 "),
+    (re.compile(r"(?<![0-9])\\text ?\{ ?min ?\}"), r"\\min "),
     (re.compile(r"\\text ?\{ ?([-+]?[0-9][^{}]*|[A-Z](?:(?: ?, ?| and | or )[A-Z])+)\}"), r" \1 "),
     (re.compile(r"\{:\}"), ":"),
     (re.compile(r"\\frac ?\{ ?\\text ?\{([^{}]*)\} ?\} ?\{ ?\\text ?\{([^{}]*)\} ?\}"), r"\\text{\1/\2}"),
@@ -63,27 +84,43 @@ _LATEX = [
     (re.compile(r"\\measuredangle(?![a-z])"), r"\\angle"),
     (re.compile(r"\^ ?\{ ?\\circ ?\}|\^ ?\\circ(?![a-z])|\\degrees?(?![a-z])"), r"\\degree "),
     (re.compile(r"\\text ?\{ ?degrees? ?\}"), r"\\degree "),
-    (re.compile(r"\\%|\\text ?\{ ?(?:percent|%|\\%) ?\}"), "%"),
-    (re.compile(r"\\\$"), ""),
+    (re.compile(r"\\%|\\text ?\{ ?(?:percent|per cent|pct\.?|%|\\%) ?\}"), "%"),
     (re.compile(r"\$|\\\(|\\\)|\\\[|\\\]"), ""),
     (re.compile(r"\^ ?\\prime(?![a-z])|\^ ?\{ ?\\prime ?\}"), "'"),
 ]  # fmt: skip
+_LONE = re.compile(r"(?<![A-Za-z\\])[b-z](?![A-Za-z])")
+_GIVEN = re.compile(
+    r"[,;]? ?\(?\\text ?\{[ ,(]{0,2}(?:for|where|with|when|if|provided that|such that)((?: (?:all|any|every|some|each|an?|real"
+    r"|positive|negative|non-?negative|non-?zero|arbitrary|fixed|integers?|constants?|numbers?|natural|values?|of)){0,6})"
+    r"[ ,]{0,2}\} ?"
+)
+_IN_BRACKETS = re.compile(r"(?<=[A-Za-z0-9)\]}]) ?\(([^()]{1,60}?(?:\\in|\\ne|\\le|\\ge|[<>])(?![a-z])[^()]{1,60})\) ?\.?\Z")
+_DOUBLED = re.compile(r"\\\\(?:begin|[dt]?frac|sqrt|text|pi|left|cdot|times|infty|theta|alpha|le|ge|in|cup|pm|circ)(?![a-z])")
+_SINGLE = re.compile(r"(?<!\\)\\[A-Za-z]")
 _ALIGNED = re.compile(r"\\(?:begin|end)\{(?:align(?:ed)?|equation|gather(?:ed)?|split|displaymath|math)\*?\}")
 _DEGREE_SCALE = re.compile(r"(?<=\\degree ) ?(?:\\text ?\{ ?[CF] ?\}|[CF]\b)")
 _OF_A_QUESTION = r"\b(?i:find|such|that|let|suppose|if|solve|when|where|given|determine|compute|prove)\b"
 _PLAIN = [
+    (re.compile(r"(?<=[,+*/(\[-]) ?\.{2,}(?= ?[,+)\]\\*/-]|\Z| )|(?<=[,+]) ?\.{3,}"), r"\\ldots "),
+    (re.compile(r"\( ?\\approx ?([^()]{1,40})\)(?= ?[.,]?\Z)"), r"\\approx \1"),
+    (re.compile(r"\\text ?\{ ?(?:,|or|which is|i\.e\.)? ?(?:about|approximately|approx\.?|roughly) ?\}(?=.)"), r"\\approx "),
+    (re.compile(r"(?:\\text ?\{ ?)?(?i:(?:the )?(?:set of )?all real(?: number)?s?(?: [a-z])?,? except(?: for| when)?) ?\}?"
+                r" ?(?:[a-z] ?= ?)?([^{}]{1,60})\Z"), r"\\mathbb{R} \\setminus \\{\1\\}"),
+    (re.compile(r"(?<=[)\]}]) ?,? ?(?:\\text ?\{ ?)?except(?: for| at)? ?\}? ?(?:[a-z] ?= ?)?([^{}]{1,60})\Z"), r"\\setminus \\{\1\\}"),
     (re.compile(r"(?<=[\w)\]}])(?:\*\*(?=[\w({\\-])| \*\* (?=[\w({\\-]))"), "^"),
     (re.compile(r"\*\*|`|\""), ""),
     (re.compile(r"(?<=[0-9]) ?degrees?\b"), r"\\degree "),
-    (re.compile(r"(?<=[0-9}]) ?percent\b"), "%"),
+    (re.compile(r"(?<=[0-9}]) ?(?:percent|per cent|pct)\b\.?"), "%"),
     (re.compile(r"\(?(?:\\text ?\{)?[ (]{0,3}\\?[pb]?mod(?:[ {(}]|\\text ?\{){0,6}([0-9]{1,9})[ )}]{0,6}"), r"\\text{mod \1}"),
     (re.compile(r"\bUSD\b|^ ?Rs\.?(?= ?[0-9])"), ""),
     (re.compile(r"(?<=[\])]) ?U ?(?=[\[(])"), r"\\cup "),
+    (re.compile(r"(?<=[0-9]) ?(?:\\text ?\{ ?)?(hours?|hrs?|h|minutes?|mins?|days?|weeks?|years?|months?|feet|foot|ft|pounds?|lbs?) ?\}?,?"
+                r" ?(?:\\text ?\{ ?and ?\}|and)? ?(?=[0-9])"), r"\\text{\1} "),
     (re.compile(r"\b(?:np|math|numpy|sympy)\.(?=[a-z])"), ""),
     (re.compile(r"(?<![\w.,])[1-9][0-9]{0,2}(?: [0-9]{3})+(?![\w,]| ?/)"), lambda m: m.group().replace(" ", "")),
     (re.compile(r"(?<![\w.,])[0-9]{1,3}(?:\.[0-9]{3}){2,}(?![\w.,])"), lambda m: m.group().replace(".", "")),
-    (re.compile(r"(?<=[0-9]) ?(?:\\text ?\{ ?)?(thousand|million|billion|trillion)\b(?! ?\})"
-                r"|(?<=[0-9]) ?\\text ?\{ ?(thousand|million|billion|trillion) ?\}"),
+    (re.compile(r"(?<=[0-9]) ?(?:\\text ?\{ ?)?(hundred|thousand|million|billion|trillion)\b(?! ?\})"
+                r"|(?<=[0-9]) ?\\text ?\{ ?(hundred|thousand|million|billion|trillion) ?\}"),
      lambda m: rf" \times 10^{{{_SCALES[m[1] or m[2]]}}} " + r"\text{" * ("{" in m[0] and not m[2])),
     (re.compile(r"(?<=[0-9])(?: ?\^ ?\{? ?\\text ?\{ ?(?:st|nd|rd|th) ?\} ?\}?|\^\{(?:st|nd|rd|th)\}"
                 r"| ?\\text ?\{ ?(?:st|nd|rd|th) ?\}|(?:st|nd|rd|th)\b)"), ""),
@@ -99,16 +136,17 @@ _PLAIN = [
     (re.compile(rf"\A ?((?![^=]{{0,200}}{_OF_A_QUESTION})(?:[A-Za-z]+ ){{0,4}}(?!sqrt|sin|cos|tan|log|exp|arc)(?=[A-Za-z]*[aeiouAEIOU])[A-Za-z]{{4,}}"
                 r"(?: [A-Za-z]+)?) ?=(?!=)"), r"\\text{\1}="),
     (re.compile(r"\A ?\\text ?\{(?=[^{}]{0,80}[A-Za-z]{2})[^{}]{0,80}\b(?:is|are|:) ?\} ?:? ?"), ""),
-    (re.compile(r"[,;]? ?(?:\\text ?\{)?[ ,(]{0,3}\b(?:where|for)\b[^=<>{}]{0,60}\binteger[^=<>{}]{0,30}\}?"
-                r"[^=<>]{0,20}\Z"), ""),
+    (re.compile(r"[,;]? ?(?:\\text ?\{)?[ ,(]{0,3}\b(?:where|for)\b([^=<>{}]{0,60}\binteger[^=<>{}]{0,30}\}?"
+                r"[^=<>]{0,20})\Z"), lambda m: "".join(rf", {name} \in \mathbb{{Z}}" for name in _LONE.findall(m[1])[:1])),
     (re.compile(r"<="), r"\\le "),
     (re.compile(r">="), r"\\ge "),
     (re.compile(r"!="), r"\\ne "),
     (re.compile(r"=="), "="),
 ]  # fmt: skip
-_OPEN_ENDS = re.compile(r" ?([\[\]])([^\[\](),]+,[^\[\](),]+)([\[\]]) ?")
+_OPEN_ENDS = re.compile(r" ?([\[\]])([^\[\](),;]+[,;][^\[\](),;]+)([\[\]]) ?")
 _WORD_UNIT = re.compile(r"(?<=[0-9}\])!]) ([A-Za-z]{2,}\.?(?:[ /]\.?[A-Za-z]+\.?){0,3}(?: ?\^ ?\{?[23]\}?)?) ?\Z")
 _GLUED_UNIT = re.compile(r"(?<=[0-9])((?:cm|mm|km|kg|mg|mph|ft|lbs?|hrs?|min|sec|mL|ml)(?: ?\^ ?\{?[23]\}?)?) ?\Z")
+_GLUED_WORD = re.compile(r"(?<=[0-9])([A-Za-z]{3,20}) ?\Z")
 _SHORT_UNIT = re.compile(r"(?<=[0-9]) ([mgshLNJWVKAC](?:/[smh])?(?: ?\^ ?\{?[23]\}?)?) ?\Z")
 _NOT_A_UNIT = re.compile(
     r"\b(?:or|and|pi|sqrt|sin|cos|tan|ln|log|exp|e|i|x|y|is|to|union|mod|not|over|if|inf|infinity)\b"
@@ -130,6 +168,8 @@ def _mark_unit(text: str) -> str:
         return text
     for pattern in (_WORD_UNIT, _GLUED_UNIT, _SHORT_UNIT):
         match = pattern.search(text[-60:])
+        if match is None and pattern is _GLUED_UNIT and (match := _GLUED_WORD.search(text[-60:])):
+            match = match if canonical(match.group(1)) else None
         if match and not _NOT_A_UNIT.search(match.group(1)):
             words, _, power = match.group(1).partition("^")
             begin = len(text) - len(text[-60:]) + match.start()
@@ -180,11 +220,15 @@ def normalise(answer: str) -> str:
         text = _THOUSANDS.sub("", text)
         if _ALIGNED.search(text):
             text = _ALIGNED.sub("", text).replace("&", "")
+        if _DOUBLED.search(text) and not _SINGLE.search(text):
+            text = text.replace("\\\\", "\\")  # escaped once too often, as in JSON
         text = _one_space(_SPACES.sub(" ", text))
         text = _replaced(text, _LATEX)
         text = _DEGREE_SCALE.sub("", text)
+        text = _GIVEN.sub(lambda m: ", " + (r"\integer " if re.search("integer|natural", m[1]) else r"\given "), text, count=1)
+        text = _IN_BRACKETS.sub(r", \1", text)
     text = _replaced(text.replace("$", ""), _PLAIN)
-    text = text.strip().removesuffix("\\\\").strip().lstrip("=: ")
+    text = text.strip().rstrip("\\ ").lstrip("=: ")
     text = text if _ENDLESS.search(text) else text.rstrip(".,;: ").strip()
     return _mark_unit(_round_ends(_unwrapped(text)))
 

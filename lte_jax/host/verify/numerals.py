@@ -21,6 +21,7 @@ _WORDS |= {
 _WORDS |= {"one hundred": 100, "hundred": 100, "one thousand": 1000, "half": Fraction(1, 2), "one half": Fraction(1, 2)}
 
 
+_SCALE_WORDS = {"thousand": 10**3, "million": 10**6, "billion": 10**9}
 _MARKED = re.compile(r"(?:\\(?:overline|bar|dot) ?\{|\()([0-9]+)")
 
 
@@ -76,9 +77,30 @@ def _tail_of_periods(digits: str) -> tuple[int, int]:
 
 
 def word_value(words: str) -> Fraction | None:
-    """`twenty-one` is 21; None for anything but a number in words up to a hundred."""
-    value = _WORDS.get(words)
-    return None if value is None else Fraction(value)
+    """`twenty-one` is 21, `two hundred and five thousand` is 205,000; None for anything but a number in words."""
+    if (value := _WORDS.get(words)) is not None:
+        return Fraction(value)
+    total, below, last = 0, None, 10**12
+    for word in words.replace("-", " ").split():
+        if word == "and" and total + (below or 0):
+            continue
+        if word == "hundred" and below is not None and 0 < below < 10:
+            below *= 100
+        elif word in _SCALE_WORDS and below and _SCALE_WORDS[word] < last:
+            last = _SCALE_WORDS[word]
+            total, below = total + below * last, None
+        elif isinstance(one := _WORDS.get(word), int) and _fits(one, below):
+            below = (below or 0) + one
+        else:
+            return None
+    return Fraction(total + (below or 0)) if words else None
+
+
+def _fits(value: int, below: int | None) -> bool:
+    """May `value` follow what was read: five after twenty or a hundred, twenty after a hundred?"""
+    if value >= 100 or (value == 0 and below is not None):
+        return False
+    return below is None or (below % 100 == 0 and below > 0) or (value < 10 and below % 10 == 0 and below % 100 >= 20)
 
 
 def in_base(digits: str, base: str) -> Node:

@@ -11,9 +11,9 @@ Nothing is evaluated: the result is a tree of `syntax.Node`. Depth, tokens and d
 from lte_jax.host.verify.commands import command, starts_atom
 from lte_jax.host.verify.limits import MAX_DEPTH, MAX_HEIGHT, MAX_ITEMS
 from lte_jax.host.verify.numerals import in_base, number_value, repeating_value
-from lte_jax.host.verify.products import is_proper, mixed, negate, quotient, scale
+from lte_jax.host.verify.products import is_proper, mixed, negate, quotient, scale, transposed
 from lte_jax.host.verify.stream import Stream
-from lte_jax.host.verify.syntax import Node, TooLarge, Unreadable, height, scalar
+from lte_jax.host.verify.syntax import REALS, Node, TooLarge, Unreadable, height, scalar
 from lte_jax.host.verify.tokens import Token, tokenise
 from lte_jax.host.verify.units import changes_the_number
 from lte_jax.host.verify.words import meaning, plain_words
@@ -53,23 +53,33 @@ class Parser:
 
     def list_of(self) -> Node:
         items, joints = [self.item()], set()
+        groups = [items[:]]  # by semicolons and "or": p = 1, q = 2; p = 3, q = 4
         while joint := self._separator():
             joints |= joint
             items.append(self.item())
+            groups += [[]] if joint & _OR or ";" in joint else []
+            groups[-1].append(items[-1])
             if len(items) > MAX_ITEMS:
                 raise TooLarge(f"more than {MAX_ITEMS} items")
-        return items[0] if len(items) == 1 else Node("list", tuple(items), "or" if joints & _OR else None)
+        if len(items) == 1:
+            return items[0]
+        if len(groups := [group for group in groups if group]) > 1 and any(map(_is_system, groups)):
+            items = [Node("list", tuple(group)) if len(group) > 1 else group[0] for group in groups]
+        return Node("list", tuple(items), "or" if joints & _OR else None)
 
     def _separator(self) -> set[str]:
         """The signs and words that stand between two items."""
         found = set()
         while _joins(self.stream.next) or self.stream.sees(*_SEPARATORS):
-            found.add(self.stream.take().text.strip(" ,;") or ",")
+            token = self.stream.take()
+            found.add(token.text if token.kind != "text" else token.text.strip(" ,;") or ",")
         return found if self.stream.next.kind != "end" else set()
 
     def item(self) -> Node:
         """`a = b < c`, `x in S`, `3:2`; of `a = b approx c` both the exact and the rounded value."""
         self.stream.accept("approx")
+        if mark := self.stream.accept("given", "integer"):
+            return _condition(self._relation(), mark.text)
         node = self._relation()
         while self.stream.accept("approx"):
             node = Node("approx", (node, self._relation()))
@@ -83,7 +93,9 @@ class Parser:
         if self.stream.accept("in"):
             sides[-1] = Node("in", (sides[-1], self.union()))
         if self.stream.sees(":") and not relations:
-            return self._ratio(sides[0])
+            ratio = self._ratio(sides[0])
+            named = self.stream.accept("=")
+            return Node("rel", (ratio, self._ratio(self.sum())), ("=",)) if named else ratio
         return Node("rel", tuple(sides), tuple(relations)) if relations else sides[0]
 
     def _ratio(self, first: Node) -> Node:
@@ -98,8 +110,14 @@ class Parser:
             parts.append(self._difference())
         return Node("union", tuple(parts)) if len(parts) > 1 else parts[0]
 
+    def _intersection(self) -> Node:
+        parts = [self.sum()]
+        while self.stream.accept("cap"):
+            parts.append(self.sum())
+        return Node("inter", tuple(parts)) if len(parts) > 1 else parts[0]
+
     def _difference(self) -> Node:
-        node = self.sum()
+        node = self._intersection()
         return Node("minus", (node, self.sum())) if self.stream.accept("setminus") else node
 
     # sums and products
@@ -110,7 +128,11 @@ class Parser:
             terms.append(self._signed(sign))
         if len(terms) > 1 and not all(term.scalar or term.op == "matrix" for term in terms):
             raise Unreadable("a sum of things that are not numbers")
-        return Node("add", tuple(terms)) if len(terms) > 1 else terms[0]
+        node = Node("add", tuple(terms)) if len(terms) > 1 else terms[0]
+        if mark := self.stream.accept("over", "choose"):
+            parts = scalar(node), scalar(self.sum())
+            return Node("div", parts) if mark.text == "over" else Node("fn", parts, "binom")
+        return node
 
     def _signed(self, sign: Token | None) -> Node:
         minus = False
@@ -128,7 +150,7 @@ class Parser:
         node = self.power()
         while True:
             if self.stream.next.kind == "text" and not _joins(self.stream.next):
-                return self._unit(node)
+                return self._measure(self._unit(node))
             if self.stream.accept("*", "cdot", "times"):
                 node = scale(node, self._factor())
             elif self.stream.accept("/", "div"):
@@ -149,6 +171,8 @@ class Parser:
         token = self.stream.next
         whole = node.op == "num" and node.value.denominator == 1 and not node.inexact
         if token.kind == "num" and self.stream.previous.kind == "num":
+            if node.op == "pow" or (node.op == "mul" and node.args[-1].op == "pow"):
+                return scale(node, self.power())  # 2^6 3^5
             if not whole:
                 raise Unreadable("two numbers side by side")
             top = self.power()
@@ -160,6 +184,16 @@ class Parser:
         if whole and token.text == "frac" and is_proper(factor):
             return mixed(node, factor)
         return scale(node, factor)
+
+    def _measure(self, first: Node) -> Node:
+        """A number with its unit, and the smaller ones that follow: 2 hours 30 minutes."""
+        if first.op != "unit" or self.stream.next.kind != "num":
+            return first
+        rest = self.product()
+        parts = rest.args if rest.op == "compound" else (rest,)
+        if any(part.op != "unit" for part in parts):
+            raise Unreadable("a number behind a unit")
+        return Node("compound", (first, *parts))
 
     def _unit(self, node: Node) -> Node:
         words = []
@@ -181,6 +215,8 @@ class Parser:
     def power(self) -> Node:
         node = self.postfix(self.atom())
         while self.stream.accept("^"):
+            if not node.scalar:
+                return transposed(node, self.stream.raw_group())
             node = self.postfix(Node("pow", (scalar(node), scalar(self.exponent()))))
         return node
 
@@ -193,7 +229,8 @@ class Parser:
     def postfix(self, node: Node) -> Node:
         while True:
             if self.stream.accept("!"):
-                node = Node("fn", (scalar(node),), "factorial")
+                double = self.stream.sees("!") and not self.stream.next.spaced and self.stream.take()
+                node = Node("fn", (scalar(node),), "double factorial" if double else "factorial")
             elif self.stream.accept("%"):
                 node = Node("pct", (scalar(node),))
             elif self.stream.accept("degree"):
@@ -264,12 +301,26 @@ class Parser:
             name += "_" + self.stream.raw_group()
         if name in ("e", "i"):
             return Node("const", value=name)
+        if (arguments := self._arguments()) and name not in ("A", "B", "C", "D", "M", "O", "S", "T"):
+            return Node("call", arguments, name)
         ahead = self.stream.ahead(3)
         if len(ahead) == 3 and ahead[0].text == "(" and ahead[1].kind == "name" and ahead[2].text == ")":
             if not ahead[0].spaced and ahead[1].text not in "ei":
                 self.stream.skip(3)
                 return Node("call", (Node("sym", value=ahead[1].text),), name)
         return Node("sym", value=name)
+
+    def _arguments(self) -> tuple[Node, ...]:
+        """The names of `f(x, y)`, taken; of anything else nothing."""
+        ahead = self.stream.ahead(9)
+        close = next((at for at, token in enumerate(ahead) if token.text == ")"), 0)
+        names, commas = ahead[1:close:2], ahead[2:close:2]
+        if len(names) < 2 or ahead[0].text != "(" or ahead[0].spaced or len(commas) != len(names) - 1:
+            return ()
+        if any(token.kind != "name" for token in names) or any(token.text != "," for token in commas):
+            return ()
+        self.stream.skip(close + 1)
+        return tuple(Node("sym", value=token.text) for token in names)
 
     def argument(self) -> Node:
         """One LaTeX argument: a group, a command, or of a run of digits the first."""
@@ -279,6 +330,18 @@ class Parser:
             self.stream.put_back(Token("num", token.text[1:]))
             return Node("num", value=number_value(token.text[0]))
         return scalar(self.atom())
+
+
+def _is_system(group: list[Node]) -> bool:
+    """x = 1, y = 2: equations for several names."""
+    given = [part.args[0].value for part in group if part.op == "rel" and part.value == ("=",) and part.args[0].op == "sym"]
+    return len(given) == len(group) == len(set(given)) > 1
+
+
+def _condition(node: Node, mark: str) -> Node:
+    """What a text such as `for all` or `where the integer` leads to: a name by itself is any number, or any integer."""
+    domain = REALS if mark == "given" else Node("text", value="the set Z")
+    return Node("in", (node, domain)) if node.op == "sym" else node
 
 
 def _joins(token: Token) -> bool:

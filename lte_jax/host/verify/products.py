@@ -52,6 +52,17 @@ def determinant(rows: list[list[Node]]) -> Node:
     return Node("add", tuple(terms))
 
 
+def transposed(node: Node, exponent: str) -> Node:
+    """Of a matrix; a tuple counts as a row."""
+    if exponent not in ("T", "top", "intercal", "'", "t") or node.op not in ("matrix", "tuple"):
+        raise Unreadable(f"{node.op} to the power {exponent!r}")
+    if node.op == "tuple":
+        return Node("matrix", node.args, (len(node.args), 1))
+    n_rows, n_columns = node.value
+    parts = tuple(node.args[row * n_columns + column] for column in range(n_columns) for row in range(n_rows))
+    return Node("matrix", parts, (n_columns, n_rows))
+
+
 def is_proper(fraction: Node) -> bool:
     """1/2 or 1/2 percent, but neither 3/2 nor x/2."""
     inner = fraction.args[0] if fraction.op == "pct" else fraction

@@ -3,9 +3,13 @@
 Works on trees alone; what is equal is compare.py's to say.
 """
 
+from fractions import Fraction
+
 from lte_jax.host.verify.exact import rational
+from lte_jax.host.verify.intervals import canonical
 from lte_jax.host.verify.syntax import INFINITY, MINUS_INFINITY, REALS, Node, contains, replace, symbols
 
+DUMMY = "integer "  # begins the name of a letter that stands for any integer
 _FLIPPED = {"<": ">", ">": "<", "<=": ">=", ">=": "<=", "=": "=", "!=": "!="}
 _INEQUALITIES = frozenset({"<", ">", "<=", ">=", "!="})
 
@@ -22,6 +26,10 @@ def shape(node: Node) -> Node:
     if node.op == "tuple" and node.value == "[]" and all(_is_row(part, node.args[0]) for part in node.args):
         parts = tuple(entry for row in node.args for entry in row.args)
         return Node("matrix", parts, (len(node.args), len(node.args[0].args)))  # [[1, 2], [3, 4]]
+    if node.op in ("minus", "union", "inter"):
+        node = Node(node.op, tuple(shape(part) if part.op in ("rel", "minus", "union", "inter") else part for part in node.args))
+        if (whole := canonical(node)) != node:
+            return whole
     if node.op == "minus":
         return without(node.args[0], node.args[1].args) if node.args[1].op == "set" else node
     return interval(oriented(node))
@@ -48,6 +56,8 @@ def signs(node: Node) -> tuple[Node, ...]:
 
 def _collection(node: Node) -> Node:
     stated = [part for part in node.args if not _is_domain(part)] if node.op == "list" else list(node.args)
+    if node.op == "list" and (family := _family(node)):
+        return family
     if len(stated) == 1 and len(node.args) > 1:
         return shape(stated[0])  # 2 k pi, k in Z
     if node.op == "list" and (whole := _system(stated) or _excluded(stated)):
@@ -57,14 +67,52 @@ def _collection(node: Node) -> Node:
     values = [value for part in stated for value in signs(part)]
     parts = [shape(value) for value in values]
     if node.op == "list" and len(parts) > 1 and len(parts) == len(stated) and all(map(is_inequality, stated)):
+        if len({bound_name(part) for part in stated}) > 1:
+            return Node("list", tuple(parts))
         between = _between(parts) if node.value != "or" else None
-        return between or Node("union", tuple(parts))  # x < 1 or x > 2
+        both = canonical(Node("inter", tuple(parts))) if node.value != "or" else None
+        if both and both.op in ("tuple", "union"):
+            return both  # 0 < x < 5, x != 1
+        return between or canonical(Node("union", tuple(parts)))  # x < 1 or x > 2
     return Node(node.op, tuple(parts))
+
+
+def _family(node: Node) -> Node | None:
+    """An answer and what is said of its letters: `2 k pi, k in Z`, `f(x) = a x, a in R`, `1/x, x != 0`.
+
+    A letter that is any integer becomes a dummy with a name of its own; other conditions stay, in a `given`.
+    """
+    main = [part for part in node.args]
+    conditions: list[Node] = []
+    while len(main) > 1 and _is_condition(main[-1], main[0]):
+        conditions.insert(0, main.pop())
+    if len(main) != 1 or node.value == "or" or all(part.op == "sym" for part in conditions) or is_inequality(main[0]):
+        return None
+    answer, kept, dummies = main[0], [], {}
+    for part in conditions:
+        if _is_domain(part):
+            if part.args[1].op == "text" and part.args[1].value.startswith(("the set Z", "the set N")):
+                dummies[part.args[0]] = Node("sym", value=f"{DUMMY}{len(dummies)}")
+        elif part.op != "sym":
+            kept.append(part)
+    answer = shape(replace(answer, dummies.get))
+    return Node("given", (answer, *kept)) if kept else answer
+
+
+def _is_condition(node: Node, main: Node) -> bool:
+    if node.op == "sym":
+        return node.value in symbols(main)
+    about = node.args[0] if node.op in ("in", "rel") else None
+    if main.op == "rel" and main.args[0] == about:
+        return False  # x = 1, x > 2
+    if about is None or not (node.op == "in" or is_inequality(node)):
+        return False
+    return about.op == "sym" and (_is_domain(node) or about.value in symbols(main))
 
 
 def _is_domain(node: Node) -> bool:
     """`k in Z`: says what a parameter is, not what the answer is."""
-    return node.op == "in" and node.args[0].op == "sym" and node.args[1].op == "text"
+    return node.op == "in" and node.args[0].op == "sym" and (node.args[1].op == "text" or node.args[1] == REALS)
 
 
 def _system(parts: list[Node]) -> Node | None:
@@ -143,6 +191,8 @@ def is_name(node: Node) -> bool:
         return all(part.op == "sym" for part in node.args)
     if node.op in ("sym", "call", "text"):
         return True
+    if node.op == "ratio":
+        return all(part.op in ("sym", "text") for part in node.args)
     if node.op == "fn" and node.value == "abs":
         return node.args[0].op == "mul" and is_name(node.args[0])
     if node.op != "mul" or node.args[0].op != "sym":
@@ -202,9 +252,12 @@ def interval(node: Node) -> Node:
         return node
     sides, relations = node.args, node.value
     if len(sides) == 2:
+        if not (sides[0].op == "sym" and rational(sides[1]) is not None):
+            node = _solved(node)
+            sides, relations = node.args, node.value
         if not is_name(sides[0]) and is_name(sides[1]):
             sides, relations = sides[::-1], (_FLIPPED[relations[0]],)
-        if is_name(sides[0]) and sides[0].op not in ("mul", "fn"):
+        if is_name(sides[0]) and sides[0].op not in ("mul", "fn") and len(symbols(sides[1])) < 2:
             return _half_line(relations[0], sides[1])
         if sides[0].op == "fn" and sides[0].value == "abs" and sides[0].args[0].op == "sym" and not symbols(sides[1]):
             return _around_zero(relations[0], sides[1])
@@ -216,6 +269,40 @@ def interval(node: Node) -> Node:
             brackets = ("[" if relations[0] == "<=" else "(") + ("]" if relations[1] == "<=" else ")")
             return Node("tuple", (sides[0], sides[2]), brackets)
     return node
+
+
+def linear(node: Node) -> tuple[Fraction, Fraction, str | None] | None:
+    """(a, b, x) of a x + b with rational a and b, x None where there is none; None for anything else."""
+    if (value := rational(node)) is not None:
+        return Fraction(0), value, None
+    if node.op == "sym":
+        return Fraction(1), Fraction(0), node.value
+    parts = [linear(part) for part in node.args] if node.op in ("add", "neg", "mul", "div") else [None]
+    if None in parts or len({part[2] for part in parts} - {None}) > 1:
+        return None
+    name = next((part[2] for part in parts if part[2]), None)
+    if node.op == "add":
+        return sum(part[0] for part in parts), sum(part[1] for part in parts), name
+    if node.op == "neg":
+        return -parts[0][0], -parts[0][1], name
+    if node.op == "div":
+        return (parts[0][0] / parts[1][1], parts[0][1] / parts[1][1], name) if parts[1][2] is None and parts[1][1] else None
+    if sum(part[2] is not None for part in parts) != 1:
+        return None
+    factor = Fraction(1)
+    for part in parts:
+        factor *= part[1] if part[2] is None else 1
+    inner = next(part for part in parts if part[2])
+    return inner[0] * factor, inner[1] * factor, name
+
+
+def _solved(node: Node) -> Node:
+    """2x > 4 and -x < -2 as x > 2; anything else as it is."""
+    found = linear(Node("add", (node.args[0], Node("neg", (node.args[1],)))))
+    if found is None or not found[2] or not found[0]:
+        return node
+    relation = node.value[0] if found[0] > 0 else _FLIPPED[node.value[0]]
+    return Node("rel", (Node("sym", value=found[2]), Node("num", value=-found[1] / found[0])), (relation,))
 
 
 def _descending(node: Node) -> Node:

@@ -22,7 +22,8 @@ _FUNCTIONS = {
     "asinh": sympy.asinh, "acosh": sympy.acosh, "atanh": sympy.atanh, "exp": sympy.exp, "ln": sympy.log,
     "log": sympy.log, "log10": lambda x: sympy.log(x) / sympy.log(10), "floor": sympy.floor, "ceil": sympy.ceiling,
     "abs": sympy.Abs, "sqrt": sympy.sqrt, "cbrt": sympy.cbrt, "factorial": sympy.factorial, "binom": sympy.binomial,
-    "cis": lambda x: sympy.exp(sympy.I * x),
+    "max": sympy.Max, "min": sympy.Min, "gcd": sympy.Function("gcd"), "lcm": sympy.Function("lcm"),
+    "double factorial": sympy.factorial2, "cis": lambda x: sympy.exp(sympy.I * x),
 }  # fmt: skip
 _TRIGONOMETRIC = frozenset("sin cos tan cot sec csc cis".split())
 _INTEGER_FUNCTIONS = frozenset({"factorial", "binom"})
@@ -51,7 +52,7 @@ def build(node: Node, degrees: bool = False) -> sympy.Expr:
     if node.op == "sym":
         return sympy.Symbol(node.value)
     if node.op == "call":
-        return sympy.Symbol(node.value) * sympy.Symbol(node.args[0].value)
+        return sympy.Mul(sympy.Symbol(node.value), *(sympy.Symbol(part.value) for part in node.args))
     if node.op == "base":
         value = base_value(*node.value)
         if value is None:
@@ -97,8 +98,8 @@ def _power(base: sympy.Expr, exponent: sympy.Expr) -> sympy.Expr:
 
 
 def _call(name: str, parts: list[sympy.Expr]) -> sympy.Expr:
-    if name in ("factorial", "binom", "exp", "sinh", "cosh"):
-        limit = MAX_FACTORIAL if name in ("factorial", "binom") else MAX_EXPONENT
+    if name in ("factorial", "double factorial", "binom", "exp", "sinh", "cosh"):
+        limit = MAX_FACTORIAL if name in ("factorial", "double factorial", "binom") else MAX_EXPONENT
         for part in parts:
             if part.is_number and not abs(complex(part.evalf(6))) <= limit:
                 raise TooLarge(f"{name} of something too large")

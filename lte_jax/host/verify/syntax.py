@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 # Scalars: num sym const add mul div neg pow call fn deg pct unit base pm
-# Shapes: tuple set list matrix union minus rel in ratio text approx cases where
-SHAPES = frozenset("tuple set list matrix union minus rel in ratio text approx cases where".split())
+# Shapes: tuple set list matrix union minus rel in ratio text approx cases where inter given compound
+SHAPES = frozenset("tuple set list matrix union minus rel in ratio text approx cases where inter given compound".split())
 
 
 class Unreadable(ValueError):

@@ -47,11 +47,30 @@ def meaning(text: str) -> Node:
     return Node("text", value=words)
 
 
+_LABELLED = re.compile(r"([A-Za-z]{3,12})\.? ([0-9]{1,4})(?:,? ([0-9]{4}))?")
+_MARKS = re.compile(r"\\text|[{}~]")
+_MONTHS = "january february march april may june july august september october november december".split()
+
+
+def labelled(text: str) -> Node | None:
+    """`May 5`, `\\text{June }20, 2010`, `Grade 7`: a word with its number; None for a function or anything else."""
+    if len(text) > 60 or not text[-1:].isdigit() and not text.endswith("}"):
+        return None
+    match = _LABELLED.fullmatch(" ".join(_MARKS.sub(" ", text).replace(" ,", ",").split()))
+    if match is None:
+        return None
+    word = match[1].casefold()
+    if word in FUNCTIONS or word in GREEK or word in WORDS or "sqrt" in word or not re.search("[aeiouy]", word):
+        return None
+    months = [month for month in _MONTHS if month.startswith(word)]
+    return Node("text", value=" ".join([months[0] if months else word, *filter(None, match.groups()[1:])]))
+
+
 def plain_words(text: str) -> Node | None:
     """The meaning of an answer that is words alone; None where its letters are variables or functions."""
     match = _PLAIN.fullmatch(text)
     if match is None:
-        return None
+        return labelled(text)
     content = match.group(1).strip()
     in_text = text.startswith("\\text")
     is_name = content in FUNCTIONS or content in GREEK or content in WORDS or content in ("dx", "dy", "dt")
