@@ -538,7 +538,7 @@ class ConventionsConfig(Section):
     """What counts as equal where mathematics alone does not say."""
 
     relative_tolerance: float = setting(
-        1e-4, "for a gold with a decimal point or an exponent; an exact gold is matched exactly", METHOD, ge=0, lt=1
+        1e-4, "for a gold with a decimal point or an exponent; an exact gold is matched exactly, 17 is not 17.001", METHOD, ge=0, lt=1
     )
     decimal_digits: int = setting(
         10,
@@ -546,7 +546,7 @@ class ConventionsConfig(Section):
         METHOD,
         ge=0,
     )
-    percent_is_decimal: bool = setting(True, "gold 50% accepts 0.5; a gold without the sign or word never does", METHOD)
+    percent_is_decimal: bool = setting(True, "50% matches 0.5, both ways", METHOD)
     degrees_optional: bool = setting(True, "90 matches 90 degrees, both ways", METHOD)
     units_optional: bool = setting(True, "5 matches 5 cm, both ways; 5 cm never matches 5 m", METHOD)
     list_is_unordered: bool = setting(True, "1, -2 matches -2, 1; a tuple in brackets is always ordered", METHOD)

@@ -72,9 +72,11 @@ class Comparison:
             return brackets_agree and self._in_order(gold.args, answer.args)
         if gold.op == "union":
             return self._any_order(gold.args, answer.args)
+        if gold.op == "cases":
+            return self._any_order(_rows(gold), _rows(answer))
         if gold.op == "rel":
             return gold.value == answer.value and self._inequalities(gold, answer)
-        return gold.value == answer.value and self._in_order(gold.args, answer.args)  # in, minus, cases, where
+        return gold.value == answer.value and self._in_order(gold.args, answer.args)  # in, minus, where, compound
 
     def _given(self, gold: Node, answer: Node) -> bool:
         """f(x) = 1/x for x != 0: what is given may be left out, but where both say it, it agrees or one says nothing new."""
@@ -243,6 +245,12 @@ class Comparison:
             ]
             return self.arithmetic.equal(*radians, tolerance)
         return (self.conventions.degrees_optional or not one_sided) and self.arithmetic.equal(*plain, tolerance)
+
+
+def _rows(cases: Node) -> tuple[Node, ...]:
+    """Each row of a definition by cases as a tuple."""
+    width = cases.value[1]
+    return tuple(Node("tuple", cases.args[at : at + width], "row") for at in range(0, len(cases.args), width))
 
 
 def _same_dummies(gold: Node, answer: Node) -> tuple[Node, Node]:

@@ -26,7 +26,7 @@ _FUNCTIONS = {
     "double factorial": sympy.factorial2, "cis": lambda x: sympy.exp(sympy.I * x),
 }  # fmt: skip
 _TRIGONOMETRIC = frozenset("sin cos tan cot sec csc cis".split())
-_INTEGER_FUNCTIONS = frozenset({"factorial", "binom"})
+_INTEGER_FUNCTIONS = frozenset({"factorial", "double factorial", "binom"})
 _STEPS = frozenset({"floor", "ceil"})
 _INTEGER_NAMES = frozenset("ijklmnpqNMK")  # by custom: of a floor of n/2 only whole n count
 _DIGITS = 60  # of a numerical comparison, and twice the digits by which the parts of the answers differ in size
@@ -40,7 +40,7 @@ def _tower(node: Node) -> int:
     here = max(map(_tower, node.args), default=0)
     if node.op == "pow":
         return max(_tower(node.args[0]), 1 + _tower(node.args[1]))
-    return 1 + here if node.op == "fn" and node.value in ("exp", "factorial") else here
+    return 1 + here if node.op == "fn" and node.value in ("exp", "factorial", "double factorial") else here
 
 
 def build(node: Node, degrees: bool = False) -> sympy.Expr:
@@ -234,7 +234,7 @@ def _evaluate(expression: sympy.Expr, point: dict, digits: int) -> sympy.Expr | 
 
 def _bounded(expression: sympy.Expr, point: dict) -> bool:
     """Are all exponents and factorials small at this point? Inner ones are looked at first."""
-    steep = expression.atoms(sympy.Pow, sympy.exp, sympy.factorial, sympy.binomial)
+    steep = expression.atoms(sympy.Pow, sympy.exp, sympy.factorial, sympy.factorial2, sympy.binomial)
     for part in sorted(steep, key=lambda part: part.count_ops()):
         is_power = isinstance(part, (sympy.Pow, sympy.exp))
         limit = MAX_EXPONENT if is_power else MAX_FACTORIAL

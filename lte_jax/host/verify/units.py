@@ -24,9 +24,9 @@ _POWERS = {"square": "2", "sq": "2", "squared": "2", "cubic": "3", "cubed": "3"}
 
 _CURRENCIES = {
     "\\$": "dollar", "dollar": "dollar", "¢": "cent", "cent": "cent", "€": "euro", "euro": "euro", "£": "pound",
-    "pound": "pound", "¥": "yen", "￥": "yen", "yen": "yen", "₹": "rupee", "rupee": "rupee",
+    "pound": "pound", "¥": "yen", "￥": "yen", "yen": "yen", "₹": "rupee", "rupee": "rupee", "%": "percent",
 }  # fmt: skip
-_CURRENCY = re.compile(r"(?i)\\\$|[¢€£¥￥₹]|\b(?:dollar|cent|euro|pound|rupee)s?\b|\byen\b")
+_CURRENCY = re.compile(r"(?i)\\\$|%|[¢€£¥￥₹]|(?<!per )\b(?:dollar|cent|euro|pound|rupee)s?\b|\byen\b")
 
 
 def changes_the_number(unit: str) -> bool:
