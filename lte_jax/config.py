@@ -538,7 +538,11 @@ class ConventionsConfig(Section):
     """What counts as equal where mathematics alone does not say."""
 
     relative_tolerance: float = setting(
-        1e-4, "for a gold with a decimal point or an exponent; an exact gold is matched exactly, 17 is not 17.001", METHOD, ge=0, lt=1
+        1e-4,
+        "for a gold with a decimal point or an exponent; an exact gold is matched exactly, 17 is not 17.001",
+        METHOD,
+        ge=0,
+        lt=1,
     )
     decimal_digits: int = setting(
         10,

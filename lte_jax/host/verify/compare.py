@@ -8,7 +8,7 @@ from fractions import Fraction
 from lte_jax.config import ConventionsConfig
 from lte_jax.host.verify.exact import last_place, rational
 from lte_jax.host.verify.limits import MAX_COMPARISONS
-from lte_jax.host.verify.shapes import DUMMY, bound_name, is_definition, is_equation, is_name, names, shape
+from lte_jax.host.verify.shapes import DUMMY, bound_name, is_definition, is_equation, is_inequality, is_name, names, shape
 from lte_jax.host.verify.syntax import Node, TooLarge, is_inexact, replace, symbols, walk
 from lte_jax.host.verify.units import units_conflict
 
@@ -39,7 +39,10 @@ class Comparison:
             given = names(gold), names(answer)
             if None not in given and given[0] != given[1]:
                 return False  # x = 1 or x = 2 is not x = 1, y = 2
-        return self._shaped(*_same_dummies(shape(gold), shape(answer)))
+        shapes = _same_dummies(shape(gold), shape(answer))
+        if (is_inequality(gold) or is_inequality(answer)) and "list" in (shapes[0].op, shapes[1].op):
+            return False  # 1 < x < 2 is not 1, 2
+        return self._shaped(*shapes)
 
     def _alternatives(self, gold: Node, answer: Node) -> bool:
         """Of `sqrt(2) = 1.41…` rounded, either value will do."""
@@ -79,7 +82,7 @@ class Comparison:
         return gold.value == answer.value and self._in_order(gold.args, answer.args)  # in, minus, where, compound
 
     def _given(self, gold: Node, answer: Node) -> bool:
-        """f(x) = 1/x for x != 0: what is given may be left out, but where both say it, it agrees or one says nothing new."""
+        """f(x) = 1/x for x != 0: what is given may be left out; where both say it, one says no more than the other."""
         (gold, *wanted), (answer, *stated) = (side.args if side.op == "given" else (side,) for side in (gold, answer))
         shorter, longer = sorted((wanted, stated), key=len)
         agree = all(any(self.same(one, other) for other in longer) for one in shorter)
@@ -195,9 +198,9 @@ class Comparison:
         return self.arithmetic.equal(gold, answer, tolerance)
 
     def _tolerance(self, gold: Node, answer: Node) -> float | Fraction:
-        """Relative to the gold. A gold of three digits or more with a decimal point is matched by what rounds to it at its
-        own last digit: exact values, and decimals that are given two digits further. Beyond that `relative_tolerance`
-        is a convention, and none for exact values: 17 is not 17.001."""
+        """Relative to the gold. A gold of three digits or more with a decimal point is matched by what rounds to it at
+        its own last digit: exact values, and decimals that are given two digits further. Beyond that
+        `relative_tolerance` is a convention, and none for exact values: 17 is not 17.001."""
         if not is_inexact(gold):
             return 0.0
         relative = self.conventions.relative_tolerance

@@ -62,11 +62,12 @@ def _collection(node: Node) -> Node:
         return shape(stated[0])  # 2 k pi, k in Z
     if node.op == "list" and (whole := _system(stated) or _excluded(stated)):
         return whole
-    if len(names(node) or ()) == 1:
-        stated = [oriented(part).args[1] for part in stated]  # x = 1 or x = 2; the name is compare.py's to look at
+    op = node.op
+    if len(names(node) or ()) == 1:  # x = 1 or x = 2; the name is compare.py's to look at
+        op, stated = "set", [oriented(part).args[1] for part in stated]
     values = [value for part in stated for value in signs(part)]
     parts = [shape(value) for value in values]
-    if node.op == "list" and len(parts) > 1 and len(parts) == len(stated) and all(map(is_inequality, stated)):
+    if op == "list" and len(parts) > 1 and len(parts) == len(stated) and all(map(is_inequality, stated)):
         if len({bound_name(part) for part in stated}) > 1:
             return Node("list", tuple(parts))
         between = _between(parts) if node.value != "or" else None
@@ -74,7 +75,7 @@ def _collection(node: Node) -> Node:
         if both and both.op in ("tuple", "union"):
             return both  # 0 < x < 5, x != 1
         return between or canonical(Node("union", tuple(parts)))  # x < 1 or x > 2
-    return Node(node.op, tuple(parts))
+    return Node(op, tuple(parts))
 
 
 def _family(node: Node) -> Node | None:
