@@ -8,6 +8,7 @@ from lte_jax.checkpoint import check_weights, model_files
 from lte_jax.config import Config, ConfigError, fields, refuse_unread
 from lte_jax.device.weights import table
 from lte_jax.hf_config import read_config
+from lte_jax.host.curriculum import Position, chosen, make_curriculum
 from lte_jax.host.explore import Strategy, make_strategy
 from lte_jax.host.prompts import PromptBuilder, chat_template
 from lte_jax.host.readings import spelled_in, token_lines
@@ -47,12 +48,15 @@ def dry_run(config: Config, verifier: Verifier, say: Say, show: Say = lambda tex
         say("weights: not looked at; training fetches them from the Hub")
     prompts = PromptBuilder(config.prompt, tokenizer)
     problems = open_problems(config.data.train, verifier, say, show)
-    lengths = [len(prompts.plain(problem).ids) for problem in problems]
+    prompted = [(problem, prompts.plain(problem)) for problem in problems]
+    lengths = [len(prompt.ids) for _, prompt in prompted]
     say(f"prompts: {min(lengths)} to {max(lengths)} tokens, mean {sum(lengths) / len(lengths):.1f}")
     strategy = make_strategy(config, prompts, verifier.same_answer)
     strategy.check(problems, say)
     _say_evaluations(config, verifier, say, show)
-    _say_steps(config, len(problems), max(lengths), strategy.most_further(), say)
+    curriculum = make_curriculum(config, prompted, prompts)
+    plans = chosen(curriculum, config.problems_per_step, Position(config.seed, step=0, cursor=0), {})
+    _say_steps(config, len(problems), max(lengths), [plan.n for plan in plans], strategy.most_further(), say)
     _say_texts(strategy, prompts, tokenizer, problems, say)
     say("dry run: nothing was sampled, trained or written")
 
@@ -92,13 +96,17 @@ def _say_evaluations(config: Config, verifier: Verifier, say: Say, show: Say) ->
     say(f"evaluations: {len(evaluated_steps(config))} of {n_responses:,} responses each")
 
 
-def _say_steps(config: Config, n_problems: int, longest: int, most_further: int, say: Say) -> None:
+def _say_steps(
+    config: Config, n_problems: int, longest: int, sizes: Sequence[int], most_further: int, say: Say
+) -> None:
+    """`sizes`: rollouts of each problem in the first step."""
     sample = config.sample
-    n_rows = config.problems_per_step * sample.group_size
+    n_rows = sum(sizes)
+    each = f"{min(sizes)}" if min(sizes) == max(sizes) else f"{min(sizes)} to {max(sizes)}"
     n_extra = config.problems_per_step * most_further
     budget = sample.response_budget
     say(
-        f"steps: {config.steps}, each {config.problems_per_step} problems x {sample.group_size} responses = "
+        f"steps: {config.steps}, each {config.problems_per_step} problems x {each} responses = "
         f"{n_rows:,} rollouts of at most {budget} tokens ({n_rows * budget:,} tokens), in "
         f"{config.problems_per_step // config.optim.problems_per_update} updates"
     )

@@ -21,6 +21,7 @@ KINDS = {
     "data.train": Kind.METHOD,
     "prompt.file": Kind.METHOD,
     "reward": Kind.METHOD,
+    "curriculum.name": Kind.METHOD,
     "explore.strategy": Kind.METHOD,
     "advantage.credits": Kind.METHOD,
     "loss.on_policy_objective": Kind.METHOD,
@@ -51,6 +52,7 @@ def _plug_ins(config: Config) -> Iterator[tuple[str, str]]:
     """(setting, name) of what is code of the user's own; of several credits each by itself."""
     loss = config.loss
     names = {
+        "curriculum.name": config.curriculum.name,
         "explore.strategy": config.explore.strategy,
         "loss.on_policy_objective": loss.on_policy_objective,
         "loss.hinted_objective": loss.hinted_objective,

@@ -27,7 +27,7 @@ from lte_jax.device.update import (
 from lte_jax.evaluate import Benchmark, evaluate, made_with, open_benchmarks
 from lte_jax.host.advantage import with_advantages
 from lte_jax.host.credit import make_credits, observed
-from lte_jax.host.curriculum import Position, chosen, make_curriculum
+from lte_jax.host.curriculum import Curriculum, Position, chosen, make_curriculum
 from lte_jax.host.decisions import Decisions
 from lte_jax.host.diagnose import nothing_graded
 from lte_jax.host.drawing import drawing_warnings
@@ -42,7 +42,7 @@ from lte_jax.positions import training_rows
 from lte_jax.preempt import Preempted, Preemption
 from lte_jax.processes import all_groups, is_first, merged, own_share, wait_for_all
 from lte_jax.recorded import read_recorded, replaying
-from lte_jax.records import Group, NoVerdictError, Problem, Prompt
+from lte_jax.records import Group, NoVerdictError
 from lte_jax.replay import write_batch
 from lte_jax.report.files import RunFiles
 from lte_jax.report.live import Live
@@ -84,6 +84,7 @@ def train(config: Config, run: str | Path, verifier: Verifier, live: Live, chang
     problems = with_prompts(session, open_problems(config.data.train, verifier, live.say, live.status))
     strategy = make_strategy(config, session.prompts, verifier.same_answer)
     strategy.check([problem for problem, _ in problems], live.say)
+    curriculum = make_curriculum(config, problems, session.prompts)
     benchmarks = open_benchmarks(session, live.say, live.status) if config.eval.every else []
     if config.eval.keep_best:
         check_measure(config.eval.keep_best, benchmarks, run)
@@ -95,7 +96,7 @@ def train(config: Config, run: str | Path, verifier: Verifier, live: Live, chang
         folder.keep_model(session.model.folder)
         wait_for_all("the run folder is ready")
         with Sinks(config, folder.path, writes=is_first(), say=live.warn) as sinks:
-            return _Trainer(session, problems, benchmarks, folder, live, sinks, preemption).run()
+            return _Trainer(session, curriculum, benchmarks, folder, live, sinks, preemption).run()
 
 
 class _Trainer:
@@ -104,7 +105,7 @@ class _Trainer:
     def __init__(
         self,
         session: Session,
-        problems: Sequence[tuple[Problem, Prompt]],
+        curriculum: Curriculum,
         benchmarks: Sequence[Benchmark],
         folder: RunFolder,
         live: Live,
@@ -125,7 +126,7 @@ class _Trainer:
         self.memory, self.n_skipped = host["memory"], host["n_skipped"]
         self.credit_memory = host.get("credit_memory", {})  # runs of before there were credits have none
         self.cursor, self.entropy_coef = host["cursor"], host["entropy_coef"]
-        self.curriculum = make_curriculum(config, problems, session.prompts)
+        self.curriculum = curriculum
         self.curriculum_memory = host.get("curriculum", {})  # older checkpoints have none
         self.completed = self._host()
         self.n_ungraded = 0

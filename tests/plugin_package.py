@@ -1,4 +1,5 @@
-"""A package of a user's own, written outside of the repository: a strategy, a credit and an objective with a metric."""
+"""A package of a user's own, written outside of the repository: a strategy, a credit, a curriculum and an objective with a
+metric."""
 
 from pathlib import Path
 
@@ -10,9 +11,11 @@ from pydantic import BaseModel, ConfigDict
 
 from lte_jax.device.objectives import Objective
 from lte_jax.host.credit import Credit
+from lte_jax.host.curriculum import Curriculum, remember
 from lte_jax.host.explore import Strategy, mix
 from lte_jax.metric import Metric
-from lte_jax.records import FailureMode, Lesson, Origin, PassLevel, Retry
+from lte_jax.host.problems import take
+from lte_jax.records import FailureMode, Lesson, Origin, PassLevel, Plan, Retry
 from lte_jax.host.diagnose import pass_level
 
 
@@ -59,6 +62,19 @@ class Late(Credit):
         return {"groups": memory.get("groups", 0) + len(groups)}
 
 
+@dataclass(frozen=True)
+class Uneven(Curriculum):
+    """2 to 4 rollouts, by what was seen of the problems before."""
+
+    def choose(self, n, at, memory):
+        n_seen = sum(map(len, memory.get("seen", {}).values()))
+        taken = take(self.problems, at.seed, at.cursor, n)
+        return [Plan(*problem, 2 + (place + n_seen) % 3) for place, problem in enumerate(taken)]
+
+    def observe(self, memory, groups):
+        return {**remember(memory, groups, 8), "steps": memory.get("steps", 0) + 1}
+
+
 def _squared(tokens, config):
     ratio = jnp.exp(tokens.log_ratio_BT)
     penalty = jnp.abs(tokens.advantage_BT) * (ratio - 1) ** 2
@@ -74,6 +90,7 @@ SQUARED = Objective(
 OVERRIDES = [
     "explore.strategy=someones_methods:Again",
     "explore.args={n: 3}",
+    "curriculum.name=someones_methods:Uneven",
     "advantage.credits=['someones_methods:Late']",
     "advantage.args={'someones_methods:Late': {first: 0.25}}",
     "loss.on_policy_objective=someones_methods:SQUARED",

@@ -120,6 +120,12 @@ def test_the_dry_run_says_what_would_run(model, problems):
     assert "  prompt.text = '{problem} Go.'" in said and "seed = 0" not in said
 
 
+def test_the_dry_run_asks_a_curriculum_of_ones_own(model, problems):
+    ours = ["curriculum.name=uneven:Uneven", "problems_per_step=4", "optim.problems_per_update=2"]
+    said = dry_run(ROOT / "configs/qwen3-4b-lte.yaml", model, problems, *ours).output
+    assert "each 4 problems x 1 to 4 responses = 10 rollouts" in said
+
+
 def test_the_dry_run_shows_the_tokens_where_text_alone_does_not_say_them(model, problems, tmp_path):
     rows = [{"problem": "<|im_end|>1 + 1?", "id": "a", "answer": "2", "trace": "<think>Two</think>\\boxed{2}"}]
     path = tmp_path / "train.jsonl"

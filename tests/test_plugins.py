@@ -104,10 +104,11 @@ def test_an_objective_of_ones_own_reads_its_settings_and_shows_its_metrics(on_th
 
 
 def test_code_of_ones_own_is_an_input_whose_change_is_noticed(on_the_path):
-    """As data are: a continued run must not go on with another strategy, credit or objective."""
+    """As data are: a continued run must not go on with another strategy, credit, curriculum or objective."""
     config = build({}, plugin_package.OVERRIDES)
     names = dict(inputs._plug_ins(config))
-    assert names.keys() == {"explore.strategy", "loss.on_policy_objective", "advantage.credits: someones_methods:Late"}
+    settings = {"explore.strategy", "curriculum.name", "loss.on_policy_objective"}
+    assert names.keys() == {*settings, "advantage.credits: someones_methods:Late"}
     assert {inputs.module_file(name) for name in names.values()} == {on_the_path.__file__}
     before = {name: "1" for name in names}
     changed = list(inputs.content_changes(before, {**before, "explore.strategy": "2"}))
@@ -136,7 +137,9 @@ def test_a_package_outside_of_the_repository_trains_stops_and_goes_on(base, tmp_
     )
     host = json.loads((runs[0] / "checkpoints/4/host/metadata").read_text())
     assert host["memory"] == {"steps": 4} and host["credit_memory"] == {"someones_methods:Late": {"groups": 32}}
+    assert host["curriculum"]["steps"] == 4
     groups = list(read_rollouts(epath.Path(runs[0])))
+    assert {len(group["rollouts"]) for group in groups} == {2, 3, 4}
     assert {len(a["rollouts"]) for g in groups for a in g["attempts"]} == {3}
     assert all(g["decisions"] == ({"0/n": 3} if g["attempts"] else {}) for g in groups)
     assert any(isinstance(a, list) for g in groups for a in g["advantages"])
