@@ -97,7 +97,7 @@ class Ours:
         from lte_jax.device.update import update
         from lte_jax.host.advantage import with_advantages
         from lte_jax.host.explore import Grpo, Tools
-        from lte_jax.rollout import Engine, Judge, Round
+        from lte_jax.rollout import Engine, Grader, Round
 
         layout = EngineConfig(slots=N_GROUPS * GROUP, length_bucket=64)
         engine = Engine(self.arch, self.config.model, layout, self.mesh, stop_ids, PROMPT)
@@ -105,7 +105,7 @@ class Ours:
         rng = np.random.default_rng(0)
         prompts = [Prompt("", tuple(rng.integers(0, self.arch.vocab_size, PROMPT).tolist())) for _ in range(N_GROUPS)]
         plans = {n: Plan(Problem(str(n), "", ""), prompt, GROUP) for n, prompt in enumerate(prompts)}
-        judge = Judge(lambda ids: " ".join(map(str, ids)), odd_share)
+        grader = Grader(lambda ids: " ".join(map(str, ids)), odd_share)
         engine.load(self.state.params)
         programs = [*sampling_programs(engine, sampling), *update_programs(self.config, self.state, self.spec)]
         compile_programs(programs, lambda line: None)
@@ -113,7 +113,7 @@ class Ours:
         def run(asked: dict) -> dict:
             engine.load(self.state.params)
             strategy = Grpo(Tools(self.config, None, None))
-            groups = engine.collect(plans, Round(sampling, judge, 0, asked["seed"]), strategy, {})
+            groups = engine.collect(plans, Round(sampling, grader, 0, asked["seed"]), strategy, {})
             engine.unload()
             engine.meter.take()
             packed = pack([with_advantages(group, self.config) for group in groups], self.config, self.mesh)

@@ -132,7 +132,7 @@ class Ours:
 
     def step(self, retries: bool):
         """24 groups of 8; with retries, 8 of them ask for 8 more as soon as they are graded."""
-        from lte_jax.rollout import Judge, Round
+        from lte_jax.rollout import Grader, Round
 
         engine, outer = self.engine(2 * self.options.prompt, self.stop_ids()), self
 
@@ -155,7 +155,7 @@ class Ours:
         plans = [Plan(Problem(str(g), "", ""), self.prompt(g, self.options.prompt), GROUP) for g in range(N_GROUPS)]
 
         def run(asked: dict) -> dict:
-            settings = Round(Sampling(1.0, 1.0, 0, CAP), Judge(lambda ids: "", verify), asked["seed"], 0)
+            settings = Round(Sampling(1.0, 1.0, 0, CAP), Grader(lambda ids: "", verify), asked["seed"], 0)
             groups = engine.collect(
                 dict(enumerate(plans)), settings, Asks(none_pass(asked["seed"]) if retries else ()), {}
             )

@@ -89,7 +89,7 @@ def pack(groups: Sequence[Group], config, mesh: Mesh) -> Packed:
     shards, microbatches, start = n_batch_shards(mesh), [], 0
     for n_rows, n_columns in split([row.length for row, _ in weighed], config, shards):
         taken, start = weighed[start : start + n_rows], start + n_rows
-        micro = _microbatch(dealt(taken, shards, n_rows // shards), n_columns)
+        micro = _microbatch(interleave_rows(taken, shards, n_rows // shards), n_columns)
         microbatches.append(place(micro, mesh))
     return Packed(microbatches, int(n_on_B.sum() + n_off_B.sum()), len(weighed))
 
@@ -130,14 +130,14 @@ def _is_computed(row: Row, config) -> bool:
 def split(lengths: Sequence[int], config, shards: int) -> list[tuple[int, int]]:
     """(rows, columns) of the micro-batches for rows of falling lengths: each takes the next rows, the last may not fill
     its own. As few padded tokens as the sizes allow; a further micro-batch is worth a quarter of the token budget."""
-    dear = config.optim.microbatch_tokens // 4
+    extra_batch_cost = config.optim.microbatch_tokens // 4
     best: list[tuple[int, list[tuple[int, int]]]] = [(0, [])] * (len(lengths) + 1)  # of the rows from there on
     for start in reversed(range(len(lengths))):
         n_columns = round_up(lengths[start], config.optim.length_bucket)
         choices = []
         for size in reversed(size_buckets(config.optim.rows_per_shard(n_columns, shards))):
             cost, rest = best[min(start + size * shards, len(lengths))]
-            choices.append((size * shards * n_columns + dear + cost, [(size * shards, n_columns), *rest]))
+            choices.append((size * shards * n_columns + extra_batch_cost + cost, [(size * shards, n_columns), *rest]))
         best[start] = min(choices, key=lambda choice: choice[0])
     return best[0][1]
 
@@ -164,11 +164,11 @@ def keeps_all_rows(config) -> bool:
     return has_bonus or config.loss.kl != "none" or config.advantage.zero_variance == "keep"
 
 
-def dealt(rows: Sequence[T], shards: int, n_rows: int) -> list[T | None]:
-    """`n_rows` rows for each shard, None where it has no more, dealt in turns: of rows sorted by length, no shard has
+def interleave_rows(rows: Sequence[T], shards: int, n_rows: int) -> list[T | None]:
+    """`n_rows` rows for each shard in turns, None where it has no more: of rows sorted by length, no shard has
     two more than another, nor more tokens by more than the longest row has."""
-    hands = [list(rows[shard::shards]) for shard in range(shards)]
-    return [row for hand in hands for row in [*hand, *[None] * (n_rows - len(hand))]]
+    per_shard = [list(rows[shard::shards]) for shard in range(shards)]
+    return [row for rows_of_one in per_shard for row in [*rows_of_one, *[None] * (n_rows - len(rows_of_one))]]
 
 
 def size_buckets(most: int) -> list[int]:

@@ -26,7 +26,7 @@ T = TypeVar("T")
 PIECE_BYTES = 64 << 20  # of all processes together: what one exchange holds on every device
 LEAVE_S = 5.0
 _failed_with: list[int] = []  # the exit code, once this process has failed
-MEANT = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
+JAX_ENV_VARS = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
 
 
 def start(distributed: bool, timeout_s: float, say: Callable[[str], None]) -> None:
@@ -63,24 +63,26 @@ def _leave_at_once() -> None:
 
 
 def find_place(timeout_s: float) -> Place:
-    """As the three variables of MEANT say, else as the cluster does (a TPU pod, SLURM, Kubernetes, Open MPI). Raises
+    """As the three JAX_ENV_VARS say, else as the cluster does (a TPU pod, SLURM, Kubernetes, Open MPI). Raises
     ValueError where neither says all three."""
-    given = {name: os.environ[name] for name in MEANT if name in os.environ}
+    given = {name: os.environ[name] for name in JAX_ENV_VARS if name in os.environ}
     if not given:
         detect = clusters.ClusterEnv.auto_detect_unset_distributed_params
-        found = detect(None, None, None, None, None, int(timeout_s))[: len(MEANT)]
-        given = {name: str(value) for name, value in zip(MEANT, found, strict=True) if value is not None}
+        found = detect(None, None, None, None, None, int(timeout_s))[: len(JAX_ENV_VARS)]
+        given = {name: str(value) for name, value in zip(JAX_ENV_VARS, found, strict=True) if value is not None}
     if not given:
         raise ValueError(
             f"--distributed: no cluster is detected (TPU pod, SLURM, Kubernetes, Open MPI); wanted one, or all of "
-            f"{', '.join(MEANT)}"
+            f"{', '.join(JAX_ENV_VARS)}"
         )
-    if len(given) < len(MEANT):
-        missing = ", ".join(name for name in MEANT if name not in given)
-        raise ValueError(f"{', '.join(given)} set without {missing}: wanted all of {', '.join(MEANT)}, or none")
-    address, n_processes, own = (given[name] for name in MEANT)
+    if len(given) < len(JAX_ENV_VARS):
+        missing = ", ".join(name for name in JAX_ENV_VARS if name not in given)
+        raise ValueError(f"{', '.join(given)} set without {missing}: wanted all of {', '.join(JAX_ENV_VARS)}, or none")
+    address, n_processes, own = (given[name] for name in JAX_ENV_VARS)
     if not (n_processes.isdecimal() and own.isdecimal() and int(own) < int(n_processes)):
-        raise ValueError(f"{MEANT[1]} = {n_processes}, {MEANT[2]} = {own}: wanted a number, and one from 0 to below it")
+        raise ValueError(
+            f"{JAX_ENV_VARS[1]} = {n_processes}, {JAX_ENV_VARS[2]} = {own}: wanted a number, and one from 0 to below it"
+        )
     return Place(address, int(n_processes), int(own))
 
 

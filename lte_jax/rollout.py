@@ -33,7 +33,7 @@ from lte_jax.records import (
     Sampling,
     Verdict,
 )
-from lte_jax.slots import Cut, Sampler, Slots
+from lte_jax.slots import Cut, SamplingContext, Slots
 
 # Streams of random keys that never meet.
 TRAIN, EVALUATE, GENERATE = 0, 1, 2
@@ -43,7 +43,7 @@ Grade = Callable[[Sequence[tuple[Problem, str, bool]]], list[Verdict]]  # (probl
 
 
 @dataclass(frozen=True)
-class Judge:
+class Grader:
     """Turns responses into graded rollouts: a tokenizer's `decode` and a verifier's `grade_problems`."""
 
     decode: Callable[[Sequence[int]], str]
@@ -67,10 +67,10 @@ class Judge:
 
 @dataclass(frozen=True)
 class Round:
-    """How one step samples: settings, the judge of its responses, and the keys' seed and step."""
+    """How one step samples: settings, the grader of its responses, and the keys' seed and step."""
 
     sampling: Sampling
-    judge: Judge
+    grader: Grader
     seed: int
     step: int
     progress: Callable[[int, int], None] = lambda n_done, n_total: None  # responses asked for so far
@@ -78,7 +78,8 @@ class Round:
 
 
 class Engine:
-    """Draws responses with one model. `max_prompt`: longest prompt that will be asked for, tokens. `cut`: see Sampler.
+    """Draws responses with one model. `max_prompt`: longest prompt that will be asked for, tokens. `cut`: as of
+    SamplingContext.
 
     Of several processes, each draws on its own devices of the mesh, without lockstep; only `load` is called by all.
     """
@@ -114,7 +115,7 @@ class Engine:
 
     def generate(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[int, Response]]:
         """Yields (index of the request, response) as they finish. Raises ValueError for a prompt that is too long."""
-        with self._slots(sampling, expecting=False) as slots:
+        with self._slots(sampling, may_grow=False) as slots:
             slots.add(requests)
             while slots.busy:
                 self.between_chunks()
@@ -122,22 +123,22 @@ class Engine:
 
     def collect(self, plans: NumberedPlans, round_: Round, strategy, memory: dict) -> list[Group]:
         """The groups of one step, in the plans' order: sampled, verified, retried as the strategy asks, and mixed."""
-        with self._slots(round_.sampling, expecting=True) as slots:
+        with self._slots(round_.sampling, may_grow=True) as slots:
             collection = _Collection(slots, round_, strategy, memory, self.config, self.meter)
             return collection.run(plans, self.between_chunks)
 
     @contextmanager
-    def _slots(self, sampling: Sampling, expecting: bool) -> Iterator[Slots]:
+    def _slots(self, sampling: Sampling, may_grow: bool) -> Iterator[Slots]:
         if self.weights is None:
             raise RuntimeError("the engine samples before Engine.load: there are no weights to sample from")
         shards = n_batch_shards(self.spec.mesh)
-        made = Sampler(self.weights, self.spec, self.config, self.stop_ids, shards, self.max_prompt, self.cut)
+        made = SamplingContext(self.weights, self.spec, self.config, self.stop_ids, shards, self.max_prompt, self.cut)
         with DeviceClock(self.meter) as clock:
-            yield Slots(made, sampling, expecting, clock, self.meter)
+            yield Slots(made, sampling, may_grow, clock, self.meter)
 
 
 @dataclass
-class _Ask:
+class _PendingBatch:
     """One group's share of a round: `n` rollouts from a prompt, and those that have their verdicts."""
 
     group: int
@@ -162,7 +163,7 @@ class _Verdicts:
     """Rollouts of one harvest on their way through the verifier."""
 
     turn: int
-    owners: list[tuple[_Ask, int]]
+    owners: list[tuple[_PendingBatch, int]]
     rollouts: Future
 
 
@@ -172,7 +173,7 @@ class _Collection:
     def __init__(self, slots: Slots, round_: Round, strategy, memory: dict, config: EngineConfig, meter: Meter):
         self._slots, self._round, self._strategy, self._memory = slots, round_, strategy, memory
         self._config, self._meter = config, meter
-        self._owners: list[tuple[_Ask, int]] = []  # by ticket: whose rollout, and which of its
+        self._owners: list[tuple[_PendingBatch, int]] = []  # by ticket: whose rollout, and which of its
         self._grader = ThreadPoolExecutor(1, "verdicts")
         self._pending: deque[_Verdicts] = deque()
         self._groups: dict[int, Group] = {}
@@ -181,12 +182,12 @@ class _Collection:
 
     def run(self, plans: NumberedPlans, between_chunks: Callable[[], None]) -> list[Group]:
         for index, plan in plans.items():
-            self._ask(_Ask(index, plan.problem, plan.prompt, plan.n, Origin.PLAIN, 0, seen=plan.seen))
+            self._ask(_PendingBatch(index, plan.problem, plan.prompt, plan.n, Origin.PLAIN, 0, seen=plan.seen))
         n_done = 0
         try:
             while self._n_open:
                 between_chunks()
-                finished = self._slots.turn(hurry=self._n_awaited > 0) if self._slots.busy else []
+                finished = self._slots.turn(expect_more_soon=self._n_awaited > 0) if self._slots.busy else []
                 n_done += len(finished)
                 if finished:
                     self._round.progress(n_done, self._slots.n_requests)
@@ -203,7 +204,7 @@ class _Collection:
     def _finished(self, group: Group) -> Group:
         return replace(group, decisions=self._round.decided(group))
 
-    def _ask(self, ask: _Ask) -> None:
+    def _ask(self, ask: _PendingBatch) -> None:
         self._n_open += 1
         if ask.given:
             self._submit([(ask, index) for index in range(ask.n)], [_given(tokens) for tokens in ask.given])
@@ -212,20 +213,20 @@ class _Collection:
         self._slots.add(Request(ask.prompt, key) for key in keys)
         self._owners += [(ask, index) for index in range(ask.n)]
 
-    def _submit(self, owners: list[tuple[_Ask, int]], responses: Sequence[Response]) -> None:
+    def _submit(self, owners: list[tuple[_PendingBatch, int]], responses: Sequence[Response]) -> None:
         self._pending.append(
             _Verdicts(self._slots.n_turns, owners, self._grader.submit(self._grade, owners, responses))
         )
 
-    def _grade(self, owners: Sequence[tuple[_Ask, int]], responses: Sequence[Response]) -> list[Rollout]:
+    def _grade(self, owners: Sequence[tuple[_PendingBatch, int]], responses: Sequence[Response]) -> list[Rollout]:
         """Runs in a thread of its own, while the device decodes."""
-        judge = self._round.judge
+        grader = self._round.grader
         with self._meter.phase("verify", track="verifier"):
             rollouts = [
-                judge.rollout(response, ask.prompt, ask.origin, ask.round, index)
+                grader.rollout(response, ask.prompt, ask.origin, ask.round, index)
                 for (ask, index), response in zip(owners, responses, strict=True)
             ]
-            return judge.grade([ask.problem for ask, _ in owners], rollouts)
+            return grader.grade([ask.problem for ask, _ in owners], rollouts)
 
     def _read_verdicts(self) -> None:
         """Takes the verdicts that are due, in the order of their harvests, waiting for them if need be."""
@@ -246,7 +247,7 @@ class _Collection:
             return verdicts.rollouts.done()
         return verdicts.turn + self._config.verdict_lag <= self._slots.n_turns
 
-    def _complete(self, ask: _Ask) -> None:
+    def _complete(self, ask: _PendingBatch) -> None:
         """Makes or mixes the group, and asks for what its strategy wants next."""
         self._n_open -= 1
         self._n_awaited -= not ask.given
@@ -261,7 +262,7 @@ class _Collection:
             retry = self._strategy.retry(group, self._memory)
         if retry is not None:
             n_round = len(group.attempts) + 1
-            self._ask(_Ask(ask.group, ask.problem, retry.prompt, retry.n, retry.origin, n_round, retry))
+            self._ask(_PendingBatch(ask.group, ask.problem, retry.prompt, retry.n, retry.origin, n_round, retry))
 
 
 def _given(tokens: Sequence[int]) -> Response:

@@ -55,7 +55,7 @@ class RunFolder:
         self.path = open_path(path)
         self._config, self._warn = config.checkpoint, warn
         self._saving: int | None = None  # the step whose checkpoint is being written
-        logging.getLogger("asyncio").addFilter(_is_no_further_failure)
+        logging.getLogger("asyncio").addFilter(_drop_duplicate_errors)
         self.path.mkdir(parents=True, exist_ok=True)
         with ExitStack() as on_error:
             self._lock = lock(self.path, warn) if is_first() else None
@@ -109,7 +109,7 @@ class RunFolder:
             self._weights.settle()
         optimiser = state._replace(params={})
         self._saving = step
-        with self._failure_is_said():
+        with self._report_save_errors():
             self.manager.save(
                 step,
                 args=ocp.args.Composite(
@@ -130,7 +130,7 @@ class RunFolder:
         """Waits for the checkpoint that is being written. Where it could not be, what is left of it is removed, and
         `checkpoint.on_error` says whether that is a warning or a SaveError; of several processes, always the latter."""
         if self._saving is not None:
-            with self._failure_is_said():
+            with self._report_save_errors():
                 self.manager.wait_until_finished()
             self._saving = None
 
@@ -141,7 +141,7 @@ class RunFolder:
             raise SaveError(f"{self.path}: the last checkpoint, of step {step}, is missing: the same command makes it")
 
     @contextmanager
-    def _failure_is_said(self) -> Iterator[None]:
+    def _report_save_errors(self) -> Iterator[None]:
         try:
             yield
         except Exception as error:  # whatever the file system, Orbax and TensorStore make of a full disk
@@ -240,7 +240,7 @@ def _set_aside_incomplete(run: epath.Path) -> Iterator[str]:
             yield f"{aside}: a checkpoint that is not whole was set aside"
 
 
-def _is_no_further_failure(record: logging.LogRecord) -> bool:
+def _drop_duplicate_errors(record: logging.LogRecord) -> bool:
     """Of the writes of a checkpoint that fail together Orbax raises one, which is said; asyncio would print the trace
     of each other one whenever Python collects it, also behind the line that a run ends with."""
     return "exception was never retrieved" not in record.getMessage()

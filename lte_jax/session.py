@@ -21,7 +21,7 @@ from lte_jax.hub import model_path
 from lte_jax.positions import check_positions
 from lte_jax.records import Problem, Prompt, Sampling
 from lte_jax.report.screen import bar
-from lte_jax.rollout import Engine, Judge, device_kind
+from lte_jax.rollout import Engine, Grader, device_kind
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Session:
     tokenizer: Tokenizer
     prompts: PromptBuilder
     engine: Engine
-    judge: Judge
+    grader: Grader
     verifier: Verifier
 
     def sampling(self) -> Sampling:
@@ -67,8 +67,8 @@ def open_session(
     strings = config.sample.stop_strings
     cut = StopStrings(strings, tokenizer.decode).cut if strings else None
     engine = Engine(model.arch, config.model, config.engine, mesh, stop_ids, longest, cut)
-    judge = Judge(tokenizer.decode, verifier.grade_problems)
-    return Session(config, mesh, model, tokenizer, PromptBuilder(config.prompt, tokenizer), engine, judge, verifier)
+    grader = Grader(tokenizer.decode, verifier.grade_problems)
+    return Session(config, mesh, model, tokenizer, PromptBuilder(config.prompt, tokenizer), engine, grader, verifier)
 
 
 def check_vocabulary(folder: Path, arch: Architecture, tokenizer: Tokenizer) -> None:

@@ -24,7 +24,7 @@ Cut = Callable[[Sequence[int], int], int | None]  # (tokens drawn, how many were
 
 
 @dataclass(frozen=True)
-class Sampler:
+class SamplingContext:
     """What an engine samples with: weights on the device, what stops a response, sizes."""
 
     weights: dict
@@ -60,10 +60,10 @@ class _Chunk:
 
 
 class Slots:
-    """`add` requests at any time; call `turn` while `busy`. `expecting`: more may be added when some have finished."""
+    """`add` requests at any time; call `turn` while `busy`. `may_grow`: more may be added when some have finished."""
 
-    def __init__(self, made: Sampler, sampling: Sampling, expecting: bool, clock: DeviceClock, meter: Meter):
-        self._made, self._sampling, self._expecting = made, sampling, expecting
+    def __init__(self, context: SamplingContext, sampling: Sampling, may_grow: bool, clock: DeviceClock, meter: Meter):
+        self._context, self._sampling, self._may_grow = context, sampling, may_grow
         self._drawing = drawing(sampling)
         self._clock, self._meter = clock, meter
         self._requests: list[Request] = []
@@ -87,9 +87,9 @@ class Slots:
         """Queues requests; returns their tickets. Raises ValueError for a prompt that is too long."""
         requests, first = list(requests), len(self._requests)
         for request in requests:
-            if len(request.prompt.ids) > self._made.max_prompt:
+            if len(request.prompt.ids) > self._context.max_prompt:
                 raise ValueError(
-                    f"a prompt has {len(request.prompt.ids)} tokens, the budget is {self._made.max_prompt}"
+                    f"a prompt has {len(request.prompt.ids)} tokens, the budget is {self._context.max_prompt}"
                 )
         self._requests += requests
         tickets = range(first, len(self._requests))
@@ -97,16 +97,17 @@ class Slots:
         self._prompts_waiting.update(request.prompt.ids for request in requests)
         return tickets
 
-    def turn(self, hurry: bool = False) -> list[tuple[int, Response]]:
+    def turn(self, expect_more_soon: bool = False) -> list[tuple[int, Response]]:
         """Refills, launches a chunk and harvests the one before: (ticket, response) of what finished, by slot.
 
-        `hurry`: requests may be added after this turn or the next, so where slots are free the chunk is a short one.
+        `expect_more_soon`: requests may be added after this turn or the next, so where slots are free the chunk is a
+        short one.
         """
         begun = time.perf_counter()
         self._resize()
         self._refill()
         if self._live:
-            self._launch(begun, hurry)
+            self._launch(begun, expect_more_soon)
         if len(self._flight) > 1 or not self._live:
             return self._harvest(self._flight.popleft())
         return []
@@ -117,13 +118,13 @@ class Slots:
             return
         wanted = self._n_slots(len(self._live) + len(self._waiting)), self._n_columns()
         if self._state is None:
-            self._state = sampler.empty_slots(*wanted, self._made.spec)
+            self._state = sampler.empty_slots(*wanted, self._context.spec)
         n_slots, n_columns = self._shape()
         if wanted[0] == n_slots and wanted[1] <= n_columns:
             return
         source_M = np.full(wanted[0], n_slots, np.int32)
         source_M[: len(self._live)] = list(self._live)
-        self._state = sampler.resize(self._state, source_M, wanted[1], self._made.spec)
+        self._state = sampler.resize(self._state, source_M, wanted[1], self._context.spec)
         now = time.perf_counter()
         for row in self._live.values():
             self._leave(row, now)
@@ -136,19 +137,19 @@ class Slots:
         return n_slots, n_columns
 
     def _n_slots(self, n_rows: int) -> int:
-        shards, config = self._made.shards, self._made.config
+        shards, config = self._context.shards, self._context.config
         most = max(1, config.slots // shards)
         return shards * (size_bucket(-(-n_rows // shards), most) if config.shrink else most)
 
     def _n_columns(self) -> int:
         """Columns that no row passes in the next chunk: those in flight may each have drawn a whole chunk."""
-        config, budget = self._made.config, self._sampling.response_budget
+        config, budget = self._context.config, self._sampling.response_budget
         ahead = (len(self._flight) + 1) * config.chunk
         furthest = [len(row.request.prompt.ids) + min(budget, row.n_drawn + ahead) for row in self._live.values()]
         n_free = self._n_slots(len(self._live) + len(self._waiting)) - len(self._live)
         coming = [self._requests[ticket].prompt.ids for ticket, _ in zip(self._waiting, range(n_free), strict=False)]
         furthest += [len(ids) + min(budget, config.chunk) for ids in coming]
-        return length_bucket(max(furthest), self._made.max_prompt + budget, config.length_bucket)
+        return length_bucket(max(furthest), self._context.max_prompt + budget, config.length_bucket)
 
     def _refill(self) -> None:
         """Prefills the prompts that come next and starts their requests in the free slots."""
@@ -165,13 +166,13 @@ class Slots:
             by_prefix.setdefault(id(prefix), (prefix, []))[1].append((slot, source, row))
             self._live[slot] = row
         for prefix, started in by_prefix.values():
-            self._state = sampler.insert(self._state, prefix, self._starts(n_slots, started), self._made.spec)
+            self._state = sampler.insert(self._state, prefix, self._starts(n_slots, started), self._context.spec)
         self._prompts_waiting.subtract(self._requests[ticket].prompt.ids for ticket in taken)
         self._prefixes = {ids: where for ids, where in self._prefixes.items() if self._prompts_waiting[ids]}
 
     def _prefill(self, prompts: Sequence[tuple[int, ...]]) -> None:
         """Each distinct prompt once, with others of its length bucket."""
-        config, shards, most = self._made.config, self._made.shards, self._made.max_prompt
+        config, shards, most = self._context.config, self._context.shards, self._context.max_prompt
         by_length: dict[int, list] = {}
         for ids in dict.fromkeys(prompts):
             if ids not in self._prefixes:
@@ -182,7 +183,7 @@ class Slots:
                 batch = new[start : start + per_batch]
                 n_rows = shards * size_bucket(-(-len(batch) // shards), per_batch // shards)
                 dispatched = time.perf_counter()
-                rows = sampler.prefill(self._made.weights, pad_rows(batch, n_rows, n_columns), self._made.spec)
+                rows = sampler.prefill(self._context.weights, pad_rows(batch, n_rows, n_columns), self._context.spec)
                 self._clock.watch("prefill", dispatched, rows[0].k_BKSH, prompts=len(batch))
                 self._prefixes |= {ids: (rows, row) for row, ids in enumerate(batch)}
                 self._meter.count("prefill_tokens", sum(map(len, batch)))
@@ -206,30 +207,30 @@ class Slots:
             key_parts_MK=keys,
         )
 
-    def _launch(self, dispatched: float, hurry: bool) -> None:
-        made, n_slots = self._made, self._shape()[0]
+    def _launch(self, dispatched: float, expect_more_soon: bool) -> None:
+        context, n_slots = self._context, self._shape()[0]
         self._state, drawn = sampler.decode_chunk(
-            made.weights,
+            context.weights,
             self._state,
-            made.stop_ids,
-            np.int32(self._stop_free(n_slots, hurry)),
-            np.int32(made.config.overlap),
+            context.stop_ids,
+            np.int32(self._stop_free(n_slots, expect_more_soon)),
+            np.int32(context.config.overlap),
             self._drawing,
-            made.config.chunk,
-            made.spec,
+            context.config.chunk,
+            context.spec,
         )
         self._clock.watch("decode", dispatched, drawn.n_steps, slots=n_slots, rows=len(self._live))
         self._flight.append(_Chunk(drawn, dict(self._live), n_slots, not self._waiting))
 
-    def _stop_free(self, n_slots: int, hurry: bool) -> int:
+    def _stop_free(self, n_slots: int, expect_more_soon: bool) -> int:
         """How many free slots end the chunk: as many as are worth refilling, or as let the rows move to fewer slots."""
         if self._waiting:
             return max(1, n_slots // 16)
-        if hurry:
+        if expect_more_soon:
             return 0
         n_live, fewer = len(self._live), self._n_slots(n_slots // 2)
         to_shrink = n_slots - fewer if fewer < n_slots else n_slots
-        to_ask = n_slots - n_live + max(1, n_live // 8) if self._expecting else n_slots
+        to_ask = n_slots - n_live + max(1, n_live // 8) if self._may_grow else n_slots
         return min(to_shrink, to_ask)
 
     def _harvest(self, chunk: _Chunk) -> list[tuple[int, Response]]:
@@ -244,7 +245,7 @@ class Slots:
                 continue
             row.chunks.append([a[slot, :n] for a in (drawn.token_BC, drawn.behaviour_logp_BC, drawn.sampled_logp_BC)])
             row.n_drawn += n
-            n_kept = self._made.cut(_joined(row)[0], row.n_drawn - n) if self._made.cut else None
+            n_kept = self._context.cut(_joined(row)[0], row.n_drawn - n) if self._context.cut else None
             if drawn.active_B[slot] and n_kept is None:
                 continue
             if drawn.active_B[slot]:
@@ -255,14 +256,14 @@ class Slots:
         if ended:
             slot_M = np.full(self._shape()[0], self._shape()[0], np.int32)
             slot_M[: len(ended)] = ended
-            self._state = sampler.end_rows(self._state, slot_M, self._made.spec)
+            self._state = sampler.end_rows(self._state, slot_M, self._context.spec)
         return finished
 
     def _response(self, row: _Live, n_kept: int | None) -> Response:
         """What was drawn, up to `n_kept` where text has ended it; what was drawn behind is thrown away and counted."""
         tokens, behaviour_logp, sampled_logp = (values[:n_kept] for values in _joined(row))
         self._meter.count("cut_tokens", row.n_drawn - len(tokens))
-        truncated = n_kept is None and int(tokens[-1]) not in self._made.stop_ids
+        truncated = n_kept is None and int(tokens[-1]) not in self._context.stop_ids
         return Response(tokens, behaviour_logp, sampled_logp, truncated)
 
     def _leave(self, row: _Live, now: float) -> None:

@@ -41,7 +41,7 @@ from lte_jax.paths import open_path, refuse_overlap
 from lte_jax.positions import training_rows
 from lte_jax.preempt import Preempted, Preemption
 from lte_jax.processes import all_groups, is_first, merged, own_share, wait_for_all
-from lte_jax.recorded import read_recorded, replaying
+from lte_jax.recorded import read_recorded, reuse_verdicts
 from lte_jax.records import Group, NoVerdictError
 from lte_jax.replay import write_batch
 from lte_jax.report.files import RunFiles
@@ -147,7 +147,7 @@ class _Trainer:
         if step > self.config.steps:
             raise ConfigError(f"{self.folder.path} is at step {step} already, beyond steps = {self.config.steps}")
         verdicts, decided = read_recorded(self.folder.path, step)
-        self.judge = replace(self.session.judge, verify=replaying(verdicts, self.session.judge.verify))
+        self.grader = replace(self.session.grader, verify=reuse_verdicts(verdicts, self.session.grader.verify))
         tools = self.session.prompts, self.session.verifier.same_answer, Decisions(decided)
         self.strategy = make_strategy(self.config, *tools)
         wait_for_all("everyone has read what was recorded")
@@ -272,7 +272,7 @@ class _Trainer:
         plans = dict(enumerate(chosen(self.curriculum, n, at, self.curriculum_memory), start=first))
         self.cursor += n
         decided = self.strategy.tools.decisions.taken
-        round_ = Round(sampling, self.judge, config.seed, self.step, self.live.progress, decided)
+        round_ = Round(sampling, self.grader, config.seed, self.step, self.live.progress, decided)
         by_size = sorted(plans, key=lambda number: -plans[number].n)  # each process gets large and small ones
         own = {number: plans[number] for number in sorted(own_share(by_size))}
         groups = self.session.engine.collect(own, round_, self.strategy, self.memory)

@@ -217,8 +217,8 @@ def test_shards_have_as_many_rows_and_nearly_as_many_tokens():
     many = group(*(wrong(tokens=range(1, n + 1)) for n in lengths), advantages=[0.5] * len(lengths))
     one_length = {"microbatch_tokens": 4096, "length_bucket": 64}
     (micro,) = packed(many, mesh=tiny.mesh(2, 2, 2), optim=one_length).microbatches
-    hands = np.split(np.asarray(micro.trained_BT), 4)
-    n_tokens, n_rows = [hand.sum() for hand in hands], [hand.any(axis=1).sum() for hand in hands]
+    per_shard = np.split(np.asarray(micro.trained_BT), 4)
+    n_tokens, n_rows = [hand.sum() for hand in per_shard], [hand.any(axis=1).sum() for hand in per_shard]
     assert sum(n_tokens) == sum(lengths) and max(n_rows) - min(n_rows) <= 1
     assert max(n_tokens) - min(n_tokens) <= max(lengths)
     assert max(n_tokens) < 1.25 * sum(lengths) / 4

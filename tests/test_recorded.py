@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from handmade import group, right, rollout, wrong
 
-from lte_jax.recorded import read_recorded, replaying
+from lte_jax.recorded import read_recorded, reuse_verdicts
 from lte_jax.records import Status
 from lte_jax.report.files import RunFiles
 
@@ -23,6 +23,6 @@ def test_a_step_without_any_verdict_is_graded_anew(tmp_path):
         return [wrong().verdict for _ in items]
 
     problem = replace(group(right()).problem, id="p0")
-    found = replaying(verdicts, grade)([(problem, text, False) for text in ("lost", "late", "right")])
+    found = reuse_verdicts(verdicts, grade)([(problem, text, False) for text in ("lost", "late", "right")])
     assert [verdict.status for verdict in found] == [Status.DIFFERENT, Status.TIMEOUT, Status.EQUAL]
     assert asked == ["lost"]

@@ -35,7 +35,7 @@ from lte_jax.records import (
     Verdict,
 )
 from lte_jax.report.timeline import write_timeline
-from lte_jax.rollout import TRAIN, Engine, Judge, Round
+from lte_jax.rollout import TRAIN, Engine, Grader, Round
 
 STOP_IDS = (3, 17, 31)  # of 50: about one token in sixteen ends a response
 LAYOUT = dict(slots=8, chunk=4, overlap=1, prefill_rows=4, length_bucket=16)
@@ -101,7 +101,7 @@ def no(items) -> list[Verdict]:
 
 
 def collect(made: Engine, strategy, verify=no, plans=PLANS) -> list[Group]:
-    return made.collect(dict(enumerate(plans)), Round(SAMPLING, Judge(spell, verify), seed=7, step=2), strategy, {})
+    return made.collect(dict(enumerate(plans)), Round(SAMPLING, Grader(spell, verify), seed=7, step=2), strategy, {})
 
 
 def drawn(groups) -> dict:

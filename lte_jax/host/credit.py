@@ -1,6 +1,7 @@
 """Credits: what a member's verdict is worth beyond the verifier's number, before and behind the baseline.
 
-A credit is a frozen record, a subclass of `Credit`, here or in a module of the user's own (`advantage.credits=[module:Name]`).
+A credit is a frozen record, a subclass of `Credit`, here or in a module of the user's own
+(`advantage.credits=[module:Name]`).
 Pass levels never read it.
 """
 

@@ -16,7 +16,7 @@ from lte_jax.report.runs import RunLog, read_run
 from lte_jax.report.summary import summarise
 from lte_jax.report.table import tables
 
-HONEST = (
+CAVEAT = (
     "All of this is from one base: it shows how RL varies over seeds on it, and claims nothing beyond.\n"
     "The figures stand as they came out, in whatever order; no run of the study was left out."
 )
@@ -56,14 +56,14 @@ def write_results(
     rescue = rescue_text(find_rescue([folder / f"{arm}-{seed}" for arm, seed in runs if arm in hinted]))
     arms = {arm: [log for log in logs if log.arm == arm] for arm in figures["arms"]}
     plot_curves(folder / "curves.png", _title(config, folder), figures["held_out"], arms)
-    (folder / "table.md").write_text(f"{table}\n{HONEST}\n", encoding="utf-8")
+    (folder / "table.md").write_text(f"{table}\n{CAVEAT}\n", encoding="utf-8")
     (folder / "rescue.txt").write_text(rescue, encoding="utf-8")
     write_report([folder / f"{arm}-{seed}" for arm, seed in runs], folder / "report.html")
     made_with = {**_circumstances(config, folder, logs[0]), "phases_s": dict(phases_s)}
     summary = {**made_with, **figures, "rescue": rescue}
     (folder / "summary.json").write_text(json.dumps(summary, indent=1, ensure_ascii=False), encoding="utf-8")
     where = "\n".join(f"  {str(folder / name):36} {what}" for name, what in FILES)
-    for text in (table, rescue, HONEST, where):
+    for text in (table, rescue, CAVEAT, where):
         say(f"\n{text.rstrip()}")
     return summary
 
@@ -110,6 +110,6 @@ def _circumstances(config: Config, folder: Path, log: RunLog) -> dict:
         "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
         "devices": devices[-1] if devices else "unknown",
         "cpu_cores": n_cores(),
-        "claim": HONEST,
+        "claim": CAVEAT,
         "config": config.model_dump(mode="json"),
     }

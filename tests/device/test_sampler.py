@@ -16,7 +16,7 @@ from lte_jax.device import qwen3, sampler
 from lte_jax.device.arrays import Drawing
 from lte_jax.device.attention import causal_attention
 from lte_jax.records import Annealing, Plan, Problem, Prompt, Request, Sampling, Status, Verdict
-from lte_jax.rollout import TRAIN, Engine, Judge, Round
+from lte_jax.rollout import TRAIN, Engine, Grader, Round
 from lte_jax.slots import drawing
 
 MODEL = ModelConfig(compute_dtype="float32", attention="xla")
@@ -254,7 +254,7 @@ def test_problems_that_repeat_in_a_step_do_not_sample_alike():
         return [Verdict(False, Status.DIFFERENT, problem.answer) for problem, _, _ in answers]
 
     asked = [Plan(Problem("same", "text", "1"), prompt(5), 3)] * 2
-    judge = Judge(Numbers().encode, no_verdicts)
+    judge = Grader(Numbers().encode, no_verdicts)
     first, second = engine().collect(dict(enumerate(asked)), Round(SAMPLING, judge, seed=7, step=2), Never(), {})
     texts = [rollout.text for group in (first, second) for rollout in group.initial]
     assert len(set(texts)) == 6
