@@ -19,7 +19,7 @@ from lte_jax.paths import is_remote
 from lte_jax.positions import check_positions, training_rows
 from lte_jax.records import Problem
 from lte_jax.report.runs import evaluated_steps
-from lte_jax.session import check_vocabulary, open_problems
+from lte_jax.session import check_plugins, check_vocabulary, open_problems
 
 Say = Callable[[str], None]
 
@@ -33,6 +33,7 @@ def dry_run(config: Config, verifier: Verifier, say: Say, show: Say = lambda tex
     for line in _changed(config):
         say(f"  {line}")
     refuse_unread(config)
+    check_plugins(config)
     path = model_path(config.model, weights=False, say=say)
     folder = model_files(path)
     found = read_config(folder)

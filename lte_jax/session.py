@@ -9,8 +9,10 @@ from jax.sharding import Mesh
 from lte_jax.checkpoint import Model, open_model, stopping_ids
 from lte_jax.config import Config, ConfigError
 from lte_jax.device.mesh import make_mesh
+from lte_jax.device.tally import metrics_of
 from lte_jax.device.weights import Architecture
 from lte_jax.host import golds
+from lte_jax.host.credit import make_credits
 from lte_jax.host.drawing import SCHEDULES
 from lte_jax.host.problems import ProblemError, load_problems
 from lte_jax.host.prompts import PromptBuilder, chat_template
@@ -69,6 +71,12 @@ def open_session(
     engine = Engine(model.arch, config.model, config.engine, mesh, stop_ids, longest, cut)
     grader = Grader(tokenizer.decode, verifier.grade_problems)
     return Session(config, mesh, model, tokenizer, PromptBuilder(config.prompt, tokenizer), engine, grader, verifier)
+
+
+def check_plugins(config: Config) -> None:
+    """Raises ConfigError for objectives and credits that cannot be loaded, or whose own settings are wrong."""
+    metrics_of(config.loss)
+    make_credits(config)
 
 
 def check_vocabulary(folder: Path, arch: Architecture, tokenizer: Tokenizer) -> None:

@@ -50,7 +50,7 @@ from lte_jax.report.runs import evaluated_steps
 from lte_jax.report.sinks import Sinks
 from lte_jax.rollout import Round
 from lte_jax.run_folder import RunFolder
-from lte_jax.session import Session, open_problems, open_session, with_prompts
+from lte_jax.session import Session, check_plugins, open_problems, open_session, with_prompts
 from lte_jax.starting import pinned
 from lte_jax.step_metrics import combine, phase_metrics
 
@@ -78,6 +78,7 @@ def train(config: Config, run: str | Path, verifier: Verifier, live: Live, chang
             live.warn(text)
     else:
         refuse_unread(config)
+    check_plugins(config)
     session = open_session(pinned(config, run), training_rows(config), verifier, live.say)
     if not newest_step(open_path(run)):  # a run that continues reads its own weights
         session.model.check()

@@ -151,6 +151,10 @@ def test_what_training_would_refuse_the_dry_run_refuses(model, problems):
         ("prompt.budget=3", "more than prompt.budget = 3"),
         ("model.path=/absent", "neither a Hugging Face folder"),
         ("prompt={template: file, file: absent.jinja}", "absent.jinja: cannot read the template"),
+        ("loss.dual_clip_c=2", "loss.dual_clip_c = 2.0 is read only with loss.on_policy_objective = dual_clip"),
+        ("explore.strategy=absent:Mine", "explore.strategy = absent:Mine: cannot load it"),
+        ("loss.hinted_objective=absent:Mine", "loss.hinted_objective = absent:Mine: cannot load it"),
+        ("advantage.credits=[absent:Mine]", "advantage.credits = absent:Mine: cannot load it"),
     ):
         done = dry_run(lte, model, problems, override)
         assert done.exit_code == 2 and said in done.stderr
