@@ -21,6 +21,7 @@ from commands import (
     without_times,
 )
 
+from lte_jax.device.tally import METRICS
 from lte_jax.hf_config import read_config
 from lte_jax.report.files import read_metrics, read_rollouts
 from lte_jax.step_metrics import combine
@@ -339,10 +340,10 @@ def test_a_steps_updates_combine_into_means_and_maxima():
         {"ratio/on_policy_max": 2.0, "policy/entropy": 1.0, "update/trained_tokens": 3.0},
         {"ratio/on_policy_max": 1.0, "policy/entropy": 2.0, "update/trained_tokens": 5.0, "ratio/hinted_max": 5.0},
     ]
-    assert combine(rows) == {
+    assert combine(rows, METRICS) == {
         "ratio/on_policy_max": 2.0,
         "policy/entropy": 1.5,
         "update/trained_tokens": 8.0,
         "ratio/hinted_max": 5.0,
     }
-    assert combine([]) == {}
+    assert combine([], METRICS) == {}

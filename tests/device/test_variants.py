@@ -53,7 +53,8 @@ def saved(request, tmp_path_factory):
 
 def test_logits_equal_transformers(saved):
     arch, model, folder = saved
-    assert read_config(folder) == HfConfig(arch, (3, 5))
+    stretched = {"max_positions": round(arch.yarn.factor * arch.yarn.trained_length)} if arch.yarn else {}
+    assert read_config(folder) == HfConfig(arch, (3, 5), **stretched)
     ours = our_logits(convert.import_params(folder, arch, tiny.mesh()), tokens(arch, n_columns=61), arch)
     reference = reference_logits(model, tokens(arch, n_columns=61))
     largest = np.abs(reference).max()
