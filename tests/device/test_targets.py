@@ -60,8 +60,9 @@ def test_decoding_copies_no_cache_and_talks_as_much_as_the_sharding_needs(compil
     assert row["alias"] >= target["cache"]  # the cache is updated in place
     # on a TPU, query, key and value weights in the layout that their products want: 6 MiB a layer
     assert row["temp"] < 0.05 * target["cache"]
-    # two sums over tensor a layer; the rest looks the token up and draws the next one from a vocabulary that is split
-    assert row["all-reduce"] <= (2 * DECODED_LAYERS + 16 if target["chips"] > 1 else 0)
+    # two sums over tensor a layer; the rest looks the token up and draws the next one from a vocabulary that is split,
+    # two of them in the branch that anneals, which otherwise does not run
+    assert row["all-reduce"] <= (2 * DECODED_LAYERS + 18 if target["chips"] > 1 else 0)
     assert sum(counts(row).values()) <= (1 if target["chips"] > 1 else 0)
 
 
@@ -71,7 +72,7 @@ def test_decoding_with_experts_gathers_router_logits_and_no_weights(further):
         assert row["temp"] < 400
         return
     assert row["temp"] < 120  # MiB; one expert weight of a layer alone is 192 on each device
-    assert row["all-reduce"] <= 2 * LAYERS + 16
+    assert row["all-reduce"] <= 2 * LAYERS + 18
     assert sum(counts(row).values()) <= LAYERS + 1
 
 
