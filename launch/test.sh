@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The tests, from nothing: 10 to 16 minutes on 2 cores after the installation.
+# The tests, from nothing: up to 22 minutes on 2 cores after the installation, beside other work.
 #
 #   bash launch/test.sh [--quick] [pytest arguments]
 #
