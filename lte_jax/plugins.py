@@ -38,6 +38,14 @@ def resolve(setting: str, name: str, known: Mapping[str, T], kind: type | None =
     return found
 
 
+def resolve_class(setting: str, name: str, known: Mapping[str, type[T]], base: type[T]) -> type[T]:
+    """As `resolve`, for classes that build on `base`."""
+    found = resolve(setting, name, known, type)
+    if not issubclass(found, base):
+        raise ConfigError(f"{setting} = {name}: wanted a subclass of {base.__module__}.{base.__name__}")
+    return found
+
+
 def arguments(setting: str, given: Mapping[str, Any], model: type[BaseModel] | None) -> BaseModel | None:
     """A plug-in's own settings, validated. Raises ConfigError that names each wrong one."""
     if model is None:

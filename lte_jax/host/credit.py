@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from pydantic import BaseModel
 
 from lte_jax.config import Config, ConfigError
-from lte_jax.plugins import arguments, resolve
+from lte_jax.plugins import arguments, resolve_class
 from lte_jax.records import Advantage, Group
 
 
@@ -56,7 +56,5 @@ def observed(credits_: Credits, memory: dict, groups: Sequence[Group]) -> dict:
 
 
 def _make(config: Config, name: str) -> Credit:
-    chosen = resolve("advantage.credits", name, CREDITS, type)
-    if not issubclass(chosen, Credit):
-        raise ConfigError(f"advantage.credits: {name}: wanted a subclass of {Credit.__module__}.Credit")
+    chosen = resolve_class("advantage.credits", name, CREDITS, Credit)
     return chosen(config, arguments(f"advantage.args.{name}", config.advantage.args.get(name, {}), chosen.Args))

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from lte_jax.config import Config, ConfigError
 from lte_jax.host.problems import take
 from lte_jax.host.prompts import PromptBuilder
-from lte_jax.plugins import arguments, resolve
+from lte_jax.plugins import arguments, resolve_class
 from lte_jax.records import Group, Plan, Problem, Prompt
 
 Prompted = Sequence[tuple[Problem, Prompt]]  # every training problem with its plain prompt
@@ -69,18 +69,13 @@ CURRICULA: dict[str, type[Curriculum]] = {"shuffled": Shuffled}
 
 def make_curriculum(config: Config, problems: Prompted, prompts: PromptBuilder) -> Curriculum:
     """The curriculum that `curriculum.name` names, with its own settings. Raises ConfigError."""
-    named = resolve("curriculum.name", config.curriculum.name, CURRICULA, type)
-    if not issubclass(named, Curriculum):
-        raise ConfigError(
-            f"curriculum.name = {config.curriculum.name}: wanted a subclass of {Curriculum.__module__}.Curriculum"
-        )
+    named = resolve_class("curriculum.name", config.curriculum.name, CURRICULA, Curriculum)
     args = arguments("curriculum.args", config.curriculum.args, named.Args)
     return named(config, problems, prompts, args)
 
 
 def chosen(curriculum: Curriculum, n: int, at: Position, memory: dict) -> tuple[Plan, ...]:
-    """What the curriculum chooses. Raises ConfigError where that is no step: too few plans, too many, or an empty one.
-    """
+    """What the curriculum chooses. Raises ConfigError where that is no step: too few plans, too many, or an empty one."""
     plans = tuple(curriculum.choose(n, at, memory))
     counts = [plan.n for plan in plans]
     if len(plans) != n or min(counts, default=0) < 1:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import BaseModel
 
-from lte_jax.config import Config, ConfigError
+from lte_jax.config import Config
 from lte_jax.host.decisions import Decisions
 from lte_jax.host.diagnose import (
     SameAnswer,
@@ -24,7 +24,7 @@ from lte_jax.host.diagnose import (
 )
 from lte_jax.host.problems import ProblemError
 from lte_jax.host.prompts import PromptBuilder
-from lte_jax.plugins import arguments, resolve
+from lte_jax.plugins import arguments, resolve_class
 from lte_jax.records import Attempt, FailureMode, Group, Origin, PassLevel, Problem, Retry
 
 MEMORY_LISTS = 64  # answer lists of earlier groups that random hints may be drawn from
@@ -235,11 +235,7 @@ def make_strategy(
     config: Config, prompts: PromptBuilder, same_answer: SameAnswer, decisions: Decisions | None = None
 ) -> Strategy:
     """The strategy that `explore.strategy` names, with its own settings. Raises ConfigError."""
-    chosen = resolve("explore.strategy", config.explore.strategy, STRATEGIES, type)
-    if not issubclass(chosen, Strategy):
-        raise ConfigError(
-            f"explore.strategy = {config.explore.strategy}: wanted a subclass of {Strategy.__module__}.Strategy"
-        )
+    chosen = resolve_class("explore.strategy", config.explore.strategy, STRATEGIES, Strategy)
     args = arguments("explore.args", config.explore.args, chosen.Args)
     return chosen(Tools(config, prompts, same_answer, decisions or Decisions(), args))
 
