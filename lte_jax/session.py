@@ -14,7 +14,7 @@ from lte_jax.device.weights import Architecture
 from lte_jax.host import golds
 from lte_jax.host.credit import make_credits
 from lte_jax.host.drawing import SCHEDULES
-from lte_jax.host.problems import ProblemError, load_problems
+from lte_jax.host.problems import load_problems
 from lte_jax.host.prompts import PromptBuilder, chat_template
 from lte_jax.host.stops import StopStrings
 from lte_jax.host.tokenizer import Tokenizer, open_tokenizer

@@ -1,7 +1,6 @@
 """Several processes train as one does. Real ones, over gloo; what they draw and learn is compared with one process."""
 
 import json
-import os
 import socket
 import subprocess
 import sys
