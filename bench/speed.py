@@ -21,8 +21,8 @@ from lte_jax.device.arrays import OFF_POLICY, ON_POLICY, Microbatch
 from lte_jax.device.mesh import make_mesh
 from lte_jax.device.update import UpdateSpec, initial_state, update
 from lte_jax.device.weights import Architecture
+from lte_jax.engine.rollout import GENERATE, Engine, device_kind
 from lte_jax.records import Prompt, Request, Sampling
-from lte_jax.rollout import GENERATE, Engine, device_kind
 
 SHAPES = {
     "T": Architecture(512, 256, 768, 6, 8, 4, 32, 1e6, 1e-6, True),

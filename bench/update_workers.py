@@ -51,9 +51,9 @@ class Ours:
         import jax
         import numpy as np
 
-        from lte_jax.boundary import place
         from lte_jax.device.arrays import ON_POLICY, Microbatch
         from lte_jax.device.update import update
+        from lte_jax.engine.boundary import place
 
         n_rows, n_columns = self.options.rows, self.options.columns
         rng = np.random.default_rng(0)
@@ -91,13 +91,13 @@ class Ours:
         import jax
         import numpy as np
 
-        from lte_jax.boundary import pack
-        from lte_jax.compile_ahead import compile_programs, sampling_programs, update_programs
         from lte_jax.config import EngineConfig
         from lte_jax.device.update import update
+        from lte_jax.engine.boundary import pack
+        from lte_jax.engine.compile_ahead import compile_programs, sampling_programs, update_programs
+        from lte_jax.engine.rollout import Engine, Grader, Round
         from lte_jax.host.advantage import with_advantages
         from lte_jax.host.explore import Grpo, Tools
-        from lte_jax.rollout import Engine, Grader, Round
 
         layout = EngineConfig(slots=N_GROUPS * GROUP, length_bucket=64)
         engine = Engine(self.arch, self.config.model, layout, self.mesh, stop_ids, PROMPT)

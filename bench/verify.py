@@ -22,9 +22,10 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from lte_jax.host.verify import Verifier, judge
+from lte_jax.host.answers import judge
+from lte_jax.host.answers.extract import extract
+from lte_jax.host.verify import Verifier
 from lte_jax.host.verify.against import other_verifier
-from lte_jax.host.verify.extract import extract
 
 HOSTILE = (
     "9^{9^{9^{9^9}}}", "10^9!", "(" * 500, r"\boxed{" * 500, r"\frac{1}{" * 60, "x^{x^{x^x}}", "nan", "1e309",

@@ -54,7 +54,7 @@ class Ours:
     def engine(self, max_prompt: int, stop_ids=()):
         from lte_jax.config import EngineConfig, MeshConfig, ModelConfig
         from lte_jax.device.mesh import make_mesh
-        from lte_jax.rollout import Engine
+        from lte_jax.engine.rollout import Engine
 
         options = self.options
         layout = EngineConfig(slots=options.rows, length_bucket=32, shrink=options.shrink)
@@ -132,7 +132,7 @@ class Ours:
 
     def step(self, retries: bool):
         """24 groups of 8; with retries, 8 of them ask for 8 more as soon as they are graded."""
-        from lte_jax.rollout import Grader, Round
+        from lte_jax.engine.rollout import Grader, Round
 
         engine, outer = self.engine(2 * self.options.prompt, self.stop_ids()), self
 

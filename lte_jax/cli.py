@@ -82,12 +82,12 @@ def train(
     with _alone_in_failure(distributed), _clear_errors():
         resolved = settings.load(config, overrides or [])
         if dry_run:
-            from lte_jax.paths import refuse_overlap
+            from lte_jax.storage.paths import refuse_overlap
 
             refuse_overlap(run, resolved.model.path)
             with _verifier(resolved) as verifier:
-                from lte_jax.dry_run import dry_run as say_what_would_run
-                from lte_jax.report.live import Live
+                from lte_jax.run.dry_run import dry_run as say_what_would_run
+                from lte_jax.terminal.live import Live
 
                 live = Live()
                 say_what_would_run(resolved, verifier, live.say, live.status)
@@ -96,9 +96,9 @@ def train(
         _keep_programs(f"{run}/cache")
         with _verifier(resolved) as verifier:
             _open_devices(distributed, join_timeout_s)
-            from lte_jax.processes import is_first
-            from lte_jax.report.live import Live
-            from lte_jax.train import train as run_training
+            from lte_jax.run.processes import is_first
+            from lte_jax.run.train import train as run_training
+            from lte_jax.terminal.live import Live
 
             live = Live(every=resolved.log.every, quiet=not is_first(), samples=resolved.log.samples)
             run_training(resolved, run, verifier, live, change)
@@ -115,9 +115,9 @@ def study(
 
     with _clear_errors():
         resolved = settings.load(config, overrides or [])
-        from lte_jax.jobs import JobError
-        from lte_jax.report.live import Live
-        from lte_jax.study import run_study
+        from lte_jax.study.jobs import JobError
+        from lte_jax.study.run import run_study
+        from lte_jax.terminal.live import Live
 
         try:
             run_study(resolved, run, Live())
@@ -164,8 +164,8 @@ def warmup(
 
     with _clear_errors():
         resolved = settings.load(config, overrides or [])
-        from lte_jax.report.live import Live, Pace
-        from lte_jax.warmup import make_base
+        from lte_jax.terminal.live import Live, Pace
+        from lte_jax.toy.warmup import make_base
 
         live, pace = Live(), Pace()
         base = make_base(
@@ -216,9 +216,9 @@ def eval(
         _keep_programs(Path.home() / ".cache/lte_jax")
         with _verifier(resolved) as verifier:
             _open_devices(distributed, join_timeout_s)
-            from lte_jax.evaluate import evaluate_model
-            from lte_jax.processes import is_first
-            from lte_jax.report.live import Live
+            from lte_jax.run.evaluate import evaluate_model
+            from lte_jax.run.processes import is_first
+            from lte_jax.terminal.live import Live
 
             live = Live(file=sys.stderr, quiet=not is_first())
             live.say(f"settings: {source}")
@@ -272,19 +272,19 @@ def generate(
         _to_stderr(f"settings: {source}")
         _keep_programs(Path.home() / ".cache/lte_jax")
         with _verifier(resolved) as verifier:
-            from lte_jax.generate import SAMPLE_KEY, sample_settings
-            from lte_jax.generate import generate as draw
             from lte_jax.host.problems import load_problems
-            from lte_jax.positions import generation_rows
             from lte_jax.records import Problem
-            from lte_jax.report.resumable import Resumable
-            from lte_jax.session import open_session
+            from lte_jax.run.generate import SAMPLE_KEY, sample_settings
+            from lte_jax.run.generate import generate as draw
+            from lte_jax.run.positions import generation_rows
+            from lte_jax.run.session import open_session
+            from lte_jax.storage.resumable import Resumable
 
             problems = load_problems(file, with_answers=False) if file else [Problem("prompt", prompt, "")]
             session = open_session(resolved, generation_rows(resolved), verifier, _to_stderr)
             session.engine.load(session.model.load())
             if not output:
-                from lte_jax.report.clean import clean
+                from lte_jax.terminal.clean import clean
 
                 for row in draw(session, problems, n):
                     # a terminal obeys control characters: JSON spells them, text is shown without
@@ -321,7 +321,7 @@ def verify(
         from lte_jax.host.verify.against import other_verifier
         from lte_jax.host.verify.files import verify_file
         from lte_jax.host.verify.summary import summary_lines
-        from lte_jax.report.clean import clean
+        from lte_jax.terminal.clean import clean
 
         other = other_verifier(against) if against else None
         with _bar("rows") as progress:
@@ -369,16 +369,16 @@ def replay(
     as_json: Json = False,
 ):
     """Shows where the numbers of a batch were not finite: its rows, their log-probs, the gradients."""
-    from lte_jax.paths import open_path
+    from lte_jax.storage.paths import open_path
 
     with _clear_errors():
         own = open_path(folder).parent.parent / "config.yaml"
         from dataclasses import asdict
 
-        from lte_jax.run_config import load_run
+        from lte_jax.storage.run_config import load_run
 
         resolved = load_run(own, _to_stderr, overrides or [])
-        from lte_jax.replay import replay as look_again
+        from lte_jax.run.replay import replay as look_again
 
         found = [asdict(finding) for finding in look_again(folder, resolved)]
         if as_json:
@@ -411,8 +411,8 @@ def plan(
         from lte_jax.plan.shapes import architecture, max_positions
         from lte_jax.plan.show import lines
         from lte_jax.plan.targets import parse
-        from lte_jax.positions import check_positions, training_rows
-        from lte_jax.report.live import Live
+        from lte_jax.run.positions import check_positions, training_rows
+        from lte_jax.terminal.live import Live
 
         live = Live(file=sys.stderr)
         arch, device = architecture(resolved.model.path), parse(target)
@@ -437,7 +437,7 @@ def import_hf(
 ):
     """Converts a Hugging Face folder into a checkpoint."""
     with _clear_errors():
-        from lte_jax.checkpoint import import_hf as convert
+        from lte_jax.model_io.checkpoint import import_hf as convert
 
         convert(source, run)
         print(f"{source} -> {run}")
@@ -451,7 +451,7 @@ def export_hf(
 ):
     """Writes a Hugging Face folder that transformers loads, tokenizer included."""
     with _clear_errors():
-        from lte_jax.checkpoint import export_hf as convert
+        from lte_jax.model_io.checkpoint import export_hf as convert
 
         convert(model, target, dtype)
         print(f"{model} -> {target}")
@@ -486,7 +486,7 @@ def _alone_in_failure(distributed: bool) -> Iterator[None]:
     except BaseException as error:
         code = getattr(error, "exit_code", getattr(error, "code", 1))
         if distributed and code not in (0, 75, 130):
-            from lte_jax.processes import fail
+            from lte_jax.run.processes import fail
 
             fail(code if isinstance(code, int) else 1)
         raise
@@ -506,8 +506,8 @@ def _verifier(config):
 
 def _open_devices(distributed: bool, join_timeout_s: float | None) -> None:
     """Imports jax. Ends the command where the run's other processes do not come."""
-    from lte_jax.processes import start
-    from lte_jax.roll_call import Absent
+    from lte_jax.run.processes import start
+    from lte_jax.run.roll_call import Absent
 
     if join_timeout_s is not None and not distributed:
         raise ValueError(f"--join-timeout-s {join_timeout_s:g} without --distributed: one process waits for no others")
@@ -528,8 +528,8 @@ def _for_model(model: str, config: Path | None, overrides, evaluation: dict):
     """(the config, where it is from): a file's, else that of the run which the model is or is a checkpoint of, else the
     defaults, each with the evaluation's own settings and the overrides."""
     from lte_jax import config as settings
-    from lte_jax.paths import open_path
-    from lte_jax.run_config import load_run
+    from lte_jax.storage.paths import open_path
+    from lte_jax.storage.run_config import load_run
 
     folder = open_path(model)
     run = folder.parent.parent if folder.parent.name == "checkpoints" else folder

@@ -97,7 +97,7 @@ def make_base(folder: Path, warmup_steps: int) -> list[str]:
         if not shared.exists():
             made = f"{shared}.partial"
             python(
-                "from pathlib import Path; from lte_jax import config; from lte_jax.warmup import make_base;"
+                "from pathlib import Path; from lte_jax import config; from lte_jax.toy.warmup import make_base;"
                 f"c = config.load({str(QUICKSTART)!r}, ['warmup.steps={steps}']); make_base(c, Path({made!r}), print)"
             )
             os.replace(made, shared)

@@ -16,9 +16,9 @@ from fractions import Fraction
 
 from hypothesis import strategies as st
 
+from lte_jax.host.answers.extract import extract
+from lte_jax.host.answers.judge import decide
 from lte_jax.host.verify import Verifier, check_gold
-from lte_jax.host.verify.extract import extract
-from lte_jax.host.verify.judge import decide
 from lte_jax.records import Status
 
 PIECES = (

@@ -13,8 +13,8 @@ from lte_jax.config import EngineConfig, ModelConfig
 from lte_jax.device import qwen3
 from lte_jax.device.attention import causal_attention
 from lte_jax.device.weights import Architecture
+from lte_jax.engine.rollout import Engine
 from lte_jax.records import Prompt, Request, Sampling
-from lte_jax.rollout import Engine
 
 
 def require_torch():

@@ -8,7 +8,7 @@ from studyfiles import evaluation, metrics_row, write_run
 
 from lte_jax.config import build, dump
 from lte_jax.records import Attempt, FailureMode, Group, Origin, Prompt, Retry
-from lte_jax.report.files import RunFiles
+from lte_jax.storage.run_files import RunFiles
 
 
 def rescued(step: int = 0, index: int = 0, text: str = "the hint helped") -> Group:

@@ -9,7 +9,7 @@ import time
 
 import jax
 
-from lte_jax.preempt import Preempted, Preemption
+from lte_jax.run.preempt import Preempted, Preemption
 
 INDEX, COUNT, PORT = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 

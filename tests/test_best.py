@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import tiny
 
-from lte_jax import best
-from lte_jax.checkpoint import MODEL, open_model
 from lte_jax.config import ConfigError
-from lte_jax.convert import export_params
+from lte_jax.model_io.checkpoint import MODEL, open_model
+from lte_jax.model_io.convert import export_params
+from lte_jax.run import best
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ import pytest
 import tiny
 from handmade import HINTED, PROMPT, group, right, rollout, wrong
 
-from lte_jax.boundary import pack, pad_rows, round_up, size_bucket, size_buckets, split, tally_metrics
 from lte_jax.config import build
 from lte_jax.device.arrays import OFF_POLICY, ON_POLICY, SUPERVISED
 from lte_jax.device.tally import METRICS
+from lte_jax.engine.boundary import pack, pad_rows, round_up, size_bucket, size_buckets, split, tally_metrics
 from lte_jax.records import Context, Kind, Lesson, Origin, Span, Status
 
 

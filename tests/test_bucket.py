@@ -10,7 +10,7 @@ from bucket.server import serving
 from commands import checkpoint_arrays, lte, make_base, small_run, start, wait_for, without_times
 from reportruns import report_run
 
-from lte_jax.report.files import read_metrics, read_rollouts
+from lte_jax.storage.run_files import read_metrics, read_rollouts
 
 SPEAKS_TO_IT = {
     "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent / "bucket"), os.environ.get("PYTHONPATH", "")])

@@ -8,12 +8,12 @@ import pytest
 import tiny
 from handmade import group, right, wrong
 
-from lte_jax.boundary import microbatch_sizes, pack
-from lte_jax.compile_ahead import compile_programs, sampling_programs, update_programs
 from lte_jax.config import build
 from lte_jax.device.update import UpdateSpec, initial_state, update
+from lte_jax.engine.boundary import microbatch_sizes, pack
+from lte_jax.engine.compile_ahead import compile_programs, sampling_programs, update_programs
+from lte_jax.engine.rollout import TRAIN, Engine
 from lte_jax.records import Prompt, Request, Sampling
-from lte_jax.rollout import TRAIN, Engine
 
 CONFIG = build(
     {

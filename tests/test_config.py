@@ -9,7 +9,7 @@ import yaml
 
 from lte_jax import config
 from lte_jax.config import Config, ConfigError
-from lte_jax.host.arithmetic import MODULUS, PROMPTS, RESPONSE_BUDGET
+from lte_jax.toy.arithmetic import MODULUS, PROMPTS, RESPONSE_BUDGET
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))

@@ -18,10 +18,10 @@ import tiny
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
-from lte_jax import convert
 from lte_jax.device import weights
 from lte_jax.device.weights import Architecture, Experts, Yarn
-from lte_jax.hf_config import ConvertError, HfConfig, read_config
+from lte_jax.model_io import convert
+from lte_jax.model_io.hf_config import ConvertError, HfConfig, read_config
 
 # Spellings of the same numbers; what transformers writes beside them is left out where nothing reads it.
 SIZES = {

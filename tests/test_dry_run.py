@@ -17,15 +17,16 @@ from commands import ROOT, environment
 from safetensors.numpy import load_file, save_file
 from typer.testing import CliRunner
 
-from lte_jax import config, convert
-from lte_jax.checkpoint import check_weights
+from lte_jax import config
 from lte_jax.cli import app
 from lte_jax.device.weights import Architecture
-from lte_jax.hf_config import read_config
-from lte_jax.host.tokenizer import open_tokenizer
-from lte_jax.positions import check_positions
+from lte_jax.host.tokenizers.tokenizer import open_tokenizer
+from lte_jax.model_io import convert
+from lte_jax.model_io.checkpoint import check_weights
+from lte_jax.model_io.hf_config import read_config
 from lte_jax.report.scorecard import PAPER
-from lte_jax.session import check_vocabulary
+from lte_jax.run.positions import check_positions
+from lte_jax.run.session import check_vocabulary
 
 PAPERS = sorted((ROOT / "configs").glob("qwen3-*.yaml"))
 ARMS = ("grpo", "grpo-entropy", "extra", "extra-entropy", "lte", "lte-entropy", "dapo", "luffy")
@@ -195,7 +196,10 @@ def configured(**changed):
 
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 4\n"
 FAULTS = {
-    "a shard is missing": (lambda f: first_shard(f).unlink(), "no such file; model.safetensors.index.json refers to it"),
+    "a shard is missing": (
+        lambda f: first_shard(f).unlink(),
+        "no such file; model.safetensors.index.json refers to it",
+    ),
     "a shard is a pointer": (lambda f: first_shard(f).write_text(POINTER), "git lfs pull"),
     "the tokenizer is a pointer": (lambda f: (f / "tokenizer.json").write_text(POINTER), "git lfs pull"),
     "a shard is cut": (lambda f: os.truncate(first_shard(f), 5000), "not a whole safetensors file"),
@@ -264,7 +268,7 @@ def test_rows_beyond_the_models_positions_are_refused_everywhere_unless_allowed(
 
 def test_the_dry_run_opens_no_device(model, problems):
     code = (
-        "from jax._src import xla_bridge; from lte_jax import config; from lte_jax.dry_run import dry_run\n"
+        "from jax._src import xla_bridge; from lte_jax import config; from lte_jax.run.dry_run import dry_run\n"
         "from lte_jax.host.verify import Verifier\n"
         f"c = config.build({{'model': {{'path': {str(model)!r}}}, 'data': {{'train': {str(problems)!r}}}}})\n"
         "with Verifier(workers=1) as verifier: dry_run(c, verifier, print)\n"

@@ -16,9 +16,9 @@ from typer.testing import CliRunner
 from lte_jax import config
 from lte_jax.cli import app
 from lte_jax.config import ConfigError
-from lte_jax.evaluate import Benchmark, evaluate, open_store
 from lte_jax.records import NoVerdictError, Problem, Prompt, Response, Sampling, Status, Verdict
-from lte_jax.report.resumable import Resumable
+from lte_jax.run.evaluate import Benchmark, evaluate, open_store
+from lte_jax.storage.resumable import Resumable
 
 SMALL = ["model.compute_dtype=float32", "engine.slots=8", "engine.chunk=4", "sample.response_budget=24"]
 

@@ -7,12 +7,12 @@ import tiny
 from byte_level import TEMPLATE, write_hf
 from reference import greedy, load, torch
 
-from lte_jax import convert
-from lte_jax.checkpoint import export_hf, import_hf, open_model, stopping_ids
 from lte_jax.config import ConfigError, MeshConfig
 from lte_jax.device.mesh import make_mesh
 from lte_jax.device.weights import Architecture
-from lte_jax.host.tokenizer import open_tokenizer
+from lte_jax.host.tokenizers.tokenizer import open_tokenizer
+from lte_jax.model_io import convert
+from lte_jax.model_io.checkpoint import export_hf, import_hf, open_model, stopping_ids
 
 ARCH = Architecture(312, 16, 24, 2, 2, 2, 8, 1e6, 1e-6, tied=True)
 END, TURN_END, THINK_END = 300, 302, 304  # <|endoftext|>, <|im_end|>, </think>

@@ -22,8 +22,8 @@ from commands import (
     without_times,
 )
 
-from lte_jax.preempt import EXIT_CODE, INTERRUPTED
-from lte_jax.report.files import read_metrics, read_rollouts
+from lte_jax.run.preempt import EXIT_CODE, INTERRUPTED
+from lte_jax.storage.run_files import read_metrics, read_rollouts
 
 pytestmark = pytest.mark.slow
 

@@ -4,7 +4,7 @@ import pytest
 from huggingface_hub.errors import LocalEntryNotFoundError
 
 from lte_jax.config import ConfigError, ModelConfig
-from lte_jax.hub import TEXTS, WEIGHTS, model_path
+from lte_jax.model_io.hub import TEXTS, WEIGHTS, model_path
 
 ID, COMMIT = "Qwen/Qwen3-4B-Base", "906bfd4b4dc7f14ee4320094d8b41684abff8539"
 

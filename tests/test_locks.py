@@ -7,9 +7,9 @@ import time
 import pytest
 from etils import epath
 
-from lte_jax import locks
 from lte_jax.config import ConfigError
-from lte_jax.locks import BucketLock
+from lte_jax.storage import locks
+from lte_jax.storage.locks import BucketLock
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from etils import epath
 
-from lte_jax.paths import copy_files, is_remote, on_disk, open_path, write_whole
+from lte_jax.storage.paths import copy_files, is_remote, on_disk, open_path, write_whole
 
 
 def test_a_path_is_a_disks_or_a_buckets(monkeypatch, tmp_path):

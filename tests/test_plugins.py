@@ -11,7 +11,6 @@ from commands import checkpoint_arrays, lte, make_base, small_run, without_times
 from etils import epath
 from pydantic import BaseModel
 
-from lte_jax import inputs
 from lte_jax.config import ConfigError, Kind, build
 from lte_jax.device import objectives
 from lte_jax.host.credit import make_credits
@@ -19,7 +18,8 @@ from lte_jax.host.curriculum import CURRICULA, make_curriculum
 from lte_jax.host.explore import STRATEGIES, make_strategy
 from lte_jax.metric import Metric, by_name
 from lte_jax.plugins import arguments, resolve
-from lte_jax.report.files import declared_metrics, read_metrics, read_rollouts
+from lte_jax.run import inputs
+from lte_jax.storage.run_files import declared_metrics, read_metrics, read_rollouts
 
 
 @pytest.fixture(scope="module")

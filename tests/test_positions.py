@@ -3,7 +3,7 @@
 import pytest
 
 from lte_jax.config import ConfigError, build
-from lte_jax.positions import check_positions, evaluation_rows, generation_rows, training_rows
+from lte_jax.run.positions import check_positions, evaluation_rows, generation_rows, training_rows
 
 
 def config(**changed):

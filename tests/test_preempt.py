@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from commands import environment
 
-from lte_jax.preempt import EXIT_CODE, INTERRUPTED, Preempted, Preemption
+from lte_jax.run.preempt import EXIT_CODE, INTERRUPTED, Preempted, Preemption
 
 
 @pytest.mark.parametrize("asked", [2, pytest.param(0, marks=pytest.mark.slow)])
@@ -52,7 +52,9 @@ def test_ctrl_c_stops_like_sigterm_and_says_so_and_a_second_one_leaves_at_once()
             for _ in preemption.before_each(range(1000)):
                 time.sleep(0.01)
         assert stopped.value.code == INTERRUPTED == 130 and preemption.cause == "Ctrl-C"
-        assert said == ["Ctrl-C: this step is abandoned, the last completed one is saved; a second Ctrl-C leaves at once"]
+        assert said == [
+            "Ctrl-C: this step is abandoned, the last completed one is saved; a second Ctrl-C leaves at once"
+        ]
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(1)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
@@ -73,7 +75,7 @@ def test_a_background_job_goes_on_ignoring_ctrl_c():
 def test_a_process_that_cannot_stop_leaves_when_its_time_is_over():
     """The main thread waits in C for a lock that nobody frees, as it may for a device: no Python handler runs there."""
     code = (
-        "import ctypes, os, signal, threading\nfrom lte_jax.preempt import Preemption\n"
+        "import ctypes, os, signal, threading\nfrom lte_jax.run.preempt import Preemption\n"
         "c, lock = ctypes.CDLL(None), ctypes.create_string_buffer(64)\n"
         "with Preemption(0.5, print):\n"
         "  threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGTERM)).start()\n"

@@ -8,8 +8,8 @@ import sys
 import pytest
 from commands import QUICKSTART, ROOT, environment, make_base
 
-from lte_jax.processes import all_groups, all_values, merged, own_share
-from lte_jax.report.files import read_metrics, read_rollouts
+from lte_jax.run.processes import all_groups, all_values, merged, own_share
+from lte_jax.storage.run_files import read_metrics, read_rollouts
 
 SETTINGS = (
     "problems_per_step=6",

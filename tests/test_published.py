@@ -7,9 +7,9 @@ import pytest
 import tiny
 from published import MODELS
 
-from lte_jax import convert
 from lte_jax.device import mesh, weights
-from lte_jax.hf_config import read_config
+from lte_jax.model_io import convert
+from lte_jax.model_io.hf_config import read_config
 from lte_jax.plan.shapes import SHAPES
 
 

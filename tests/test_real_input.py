@@ -13,7 +13,7 @@ import pytest
 from byte_level import write_hf
 from commands import ROOT, lte, python
 
-from lte_jax.report.files import read_metrics, read_rollouts
+from lte_jax.storage.run_files import read_metrics, read_rollouts
 
 BENCHMARKS = ROOT.parent / "shared/benchmarks"
 CONFIG = ROOT / "configs/qwen3-4b-lte.yaml"
@@ -93,9 +93,9 @@ def _transformers_agrees(folder: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from lte_jax import convert
     from lte_jax.device import qwen3
-    from lte_jax.hf_config import read_config
+    from lte_jax.model_io import convert
+    from lte_jax.model_io.hf_config import read_config
 
     model, info = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
     assert not info["missing_keys"] and not info["unexpected_keys"]

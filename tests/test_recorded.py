@@ -4,9 +4,9 @@ from dataclasses import replace
 
 from handmade import group, right, rollout, wrong
 
-from lte_jax.recorded import read_recorded, reuse_verdicts
 from lte_jax.records import Status
-from lte_jax.report.files import RunFiles
+from lte_jax.storage.recorded import read_recorded, reuse_verdicts
+from lte_jax.storage.run_files import RunFiles
 
 
 def test_a_step_without_any_verdict_is_graded_anew(tmp_path):

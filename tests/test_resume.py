@@ -19,21 +19,23 @@ import tiny
 import yaml
 from typer.testing import CliRunner
 
-from lte_jax import config, run_config, session, starting, train
-from lte_jax.checkpoint import open_model
+from lte_jax import config
 from lte_jax.cli import app
 from lte_jax.config import ConfigError
-from lte_jax.evaluate import evaluate
 from lte_jax.host.verify import Verifier
-from lte_jax.inputs import content_changes, read_contents, module_file
-from lte_jax.paths import open_path, refuse_overlap
-from lte_jax.report.files import read_metrics, read_rollouts, write_change
-from lte_jax.report.live import Live
+from lte_jax.model_io.checkpoint import open_model
 from lte_jax.report.page import overview
 from lte_jax.report.page.source import read_runs
-from lte_jax.run_config import changes
-from lte_jax.run_folder import RunFolder
-from lte_jax.starting import StartingWeights
+from lte_jax.run import session, starting, train
+from lte_jax.run.evaluate import evaluate
+from lte_jax.run.inputs import content_changes, module_file, read_contents
+from lte_jax.run.run_folder import RunFolder
+from lte_jax.run.starting import StartingWeights
+from lte_jax.storage import run_config
+from lte_jax.storage.paths import open_path, refuse_overlap
+from lte_jax.storage.run_config import changes
+from lte_jax.storage.run_files import read_metrics, read_rollouts, write_change
+from lte_jax.terminal.live import Live
 
 OLD = Path(__file__).parent / "fixtures/run_b4ecf5c"
 

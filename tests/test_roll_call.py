@@ -11,9 +11,9 @@ from contextlib import contextmanager
 import pytest
 from commands import QUICKSTART, ROOT, environment, start
 
-from lte_jax import roll_call
-from lte_jax.processes import find_place, join
-from lte_jax.roll_call import Absent, Place, Refused, call_the_roll
+from lte_jax.run import roll_call
+from lte_jax.run.processes import find_place, join
+from lte_jax.run.roll_call import Absent, Place, Refused, call_the_roll
 
 
 @pytest.fixture(autouse=True)
@@ -181,9 +181,7 @@ def test_a_process_that_fails_keeps_its_exit_code(address):
     for own, code in ((0, None), (1, 2)):
         place = {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": str(own)}
         script = FAILS if code else FAILS.replace("sys.exit(int(sys.argv[1]))", "import time; time.sleep(600)")
-        running.append(
-            subprocess.Popen([sys.executable, "-c", script, str(code)], env=environment(**place), cwd=ROOT)
-        )
+        running.append(subprocess.Popen([sys.executable, "-c", script, str(code)], env=environment(**place), cwd=ROOT))
     assert running[1].wait(60) == 2
     running[0].kill()
     running[0].wait()

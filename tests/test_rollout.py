@@ -15,11 +15,12 @@ import pytest
 import rounding
 import tiny
 
-from lte_jax import slots
 from lte_jax.config import EngineConfig, ModelConfig
 from lte_jax.device import sampler
 from lte_jax.device.mesh import own_mesh
-from lte_jax.host.stops import StopStrings
+from lte_jax.engine import slots
+from lte_jax.engine.rollout import TRAIN, Engine, Grader, Round
+from lte_jax.host.tokenizers.stops import StopStrings
 from lte_jax.records import (
     Attempt,
     FailureMode,
@@ -34,8 +35,7 @@ from lte_jax.records import (
     Status,
     Verdict,
 )
-from lte_jax.report.timeline import write_timeline
-from lte_jax.rollout import TRAIN, Engine, Grader, Round
+from lte_jax.storage.timeline import write_timeline
 
 STOP_IDS = (3, 17, 31)  # of 50: about one token in sixteen ends a response
 LAYOUT = dict(slots=8, chunk=4, overlap=1, prefill_rows=4, length_bucket=16)

@@ -14,12 +14,13 @@ import studyfiles as files
 from commands import QUICKSTART, lte
 from typer.testing import CliRunner
 
-from lte_jax import study, warmup
 from lte_jax.cli import app
 from lte_jax.config import ConfigError, load
-from lte_jax.jobs import Job, JobError, run_jobs
-from lte_jax.report.live import Live
-from lte_jax.study import arm_config, check_comparable, run_study, train_runs, write_configs
+from lte_jax.study import run as study
+from lte_jax.study.jobs import Job, JobError, run_jobs
+from lte_jax.study.run import arm_config, check_comparable, run_study, train_runs, write_configs
+from lte_jax.terminal.live import Live
+from lte_jax.toy import warmup
 
 
 def python(name: str, code: str, log: Path | None = None) -> Job:
@@ -174,7 +175,7 @@ def test_progress_names_what_is_on_and_how_far(tmp_path, monkeypatch):
     settings = files.config(arms={"lte": []})
     found = {0: {"heldout": files.evaluation(0.25, 0.5)}}
     files.write_run(tmp_path / "lte-0", [files.metrics_row(step) for step in range(2)], found)
-    monkeypatch.setattr("lte_jax.report.live.SILENCE_S", 0.0)
+    monkeypatch.setattr("lte_jax.terminal.live.SILENCE_S", 0.0)
     out, said = live()
     progress = study._Progress(settings.steps, tmp_path, ["lte-0", "lte-1"], 2, out)
     progress.show(["lte-0", "lte-1"])
@@ -216,7 +217,7 @@ def test_a_failed_run_shows_its_last_lines_and_ends_the_others(tmp_path):
 
 
 def test_a_child_that_ignores_ctrl_c_is_ended_too(tmp_path, monkeypatch):
-    monkeypatch.setattr("lte_jax.jobs.GRACE_S", 0.5)
+    monkeypatch.setattr("lte_jax.study.jobs.GRACE_S", 0.5)
     stubborn = "import os, signal, time; [signal.signal(s, signal.SIG_IGN) for s in (2, 15)]"
     stubborn = f"{stubborn}; print(os.getpid(), flush=True); time.sleep(60)"
     log = tmp_path / "log.txt"
@@ -225,7 +226,7 @@ def test_a_child_that_ignores_ctrl_c_is_ended_too(tmp_path, monkeypatch):
         if log.read_text():
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("lte_jax.jobs.SHOW_S", 0.1)
+    monkeypatch.setattr("lte_jax.study.jobs.SHOW_S", 0.1)
     with pytest.raises(KeyboardInterrupt):
         run_jobs([python("stubborn", stubborn, log)], 1, interrupt)
     assert is_gone(int(log.read_text()))
@@ -236,7 +237,7 @@ def test_sigterm_ends_the_children_too(tmp_path):
     log = tmp_path / "log.txt"
     child = "import os, time; print(os.getpid(), flush=True); time.sleep(60)"
     parent = (
-        "import sys; from pathlib import Path; from lte_jax.jobs import Job, run_jobs;"
+        "import sys; from pathlib import Path; from lte_jax.study.jobs import Job, run_jobs;"
         f"run_jobs([Job('child', [sys.executable, '-c', {child!r}], {{}}, Path({str(log)!r}))], 1)"
     )
     study_process = subprocess.Popen([sys.executable, "-c", parent])

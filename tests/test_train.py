@@ -22,10 +22,10 @@ from commands import (
 )
 
 from lte_jax.device.tally import METRICS
-from lte_jax.hf_config import read_config
-from lte_jax.report.files import read_metrics, read_rollouts
-from lte_jax.step_metrics import combine
-from lte_jax.train import deal
+from lte_jax.model_io.hf_config import read_config
+from lte_jax.run.step_metrics import combine
+from lte_jax.run.train import deal
+from lte_jax.storage.run_files import read_metrics, read_rollouts
 
 
 @pytest.fixture(scope="module")
@@ -280,9 +280,10 @@ def test_an_update_that_is_not_finite_is_skipped_and_counted_and_stops_the_run_a
     base, tmp_path, monkeypatch, max_nonfinite, stops
 ):
     """The first update's gradients are poisoned; the run goes on, or stops with the batch on disk."""
-    from lte_jax import config, train
+    from lte_jax import config
     from lte_jax.host.verify import Verifier
-    from lte_jax.report.live import Live
+    from lte_jax.run import train
+    from lte_jax.terminal.live import Live
 
     poisoned = []
 

@@ -12,10 +12,11 @@ import pytest
 import tiny
 from commands import checkpoint_arrays, without_times
 
-from lte_jax import config, session, train
+from lte_jax import config
 from lte_jax.host.verify import Verifier
-from lte_jax.report.files import read_metrics, read_rollouts
-from lte_jax.report.live import Live
+from lte_jax.run import session, train
+from lte_jax.storage.run_files import read_metrics, read_rollouts
+from lte_jax.terminal.live import Live
 
 OLD = Path(__file__).parent / "fixtures/run_b4ecf5c"
 UNEVEN = ["curriculum.name=uneven:Uneven", "curriculum.args={most: 6}"]

@@ -26,8 +26,8 @@ from jax.sharding import AxisType, Mesh
 from lte_jax.config import EngineConfig, ModelConfig
 from lte_jax.device import sampler
 from lte_jax.device.mesh import own_view, param_shardings, sampler_shardings
+from lte_jax.engine.rollout import Engine
 from lte_jax.records import Prompt, Request, Sampling
-from lte_jax.rollout import Engine
 
 STOP_IDS = (3, 9, 17, 24, 31, 44)
 

@@ -4,7 +4,6 @@ from typing import NamedTuple
 
 import jax
 
-
 # As what a token is trained (records.Kind); int8
 UNTRAINED, ON_POLICY, OFF_POLICY, SUPERVISED = range(4)
 

@@ -47,9 +47,7 @@ def last_round(group: Group) -> tuple[Rollout, ...]:
     return group.attempts[-1].rollouts if group.attempts else group.initial
 
 
-def wrong_answers(
-    rollouts: Sequence[Rollout], same_answer: SameAnswer, max_chars: int, most: int
-) -> tuple[str, ...]:
+def wrong_answers(rollouts: Sequence[Rollout], same_answer: SameAnswer, max_chars: int, most: int) -> tuple[str, ...]:
     """The first `most` distinct wrong answers of rollouts that were not truncated, the long left out.
 
     Only the verdict `different` counts: an unparsable or oversized answer may be right, so no hint forbids it.

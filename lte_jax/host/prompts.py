@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lte_jax.config import ConfigError, PromptConfig
-from lte_jax.host.spelled import Part
-from lte_jax.host.tokenizer import Tokenizer
+from lte_jax.host.tokenizers.spelled import Part
+from lte_jax.host.tokenizers.tokenizer import Tokenizer
 from lte_jax.records import FailureMode, Problem, Prompt
 
 PROBLEM, ANSWERS = "{problem}", "{answers}"

@@ -8,12 +8,12 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from lte_jax.boundary import round_up
 from lte_jax.config import Config, MeshConfig
 from lte_jax.device import mesh as meshes
 from lte_jax.device import sampler, update
 from lte_jax.device.arrays import Drawing, Starts
 from lte_jax.device.weights import Architecture
+from lte_jax.engine.boundary import round_up
 from lte_jax.plan.targets import Target
 from lte_jax.plan.topology import devices
 

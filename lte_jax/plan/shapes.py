@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from lte_jax.device.weights import Architecture
-from lte_jax.hf_config import read_config
+from lte_jax.model_io.hf_config import read_config
 
 
 def _qwen3(d_model: int, d_ff: int, n_layers: int, n_heads: int, tied: bool) -> Architecture:

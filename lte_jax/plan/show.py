@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from lte_jax.report.live import clock
+from lte_jax.terminal.live import clock
 
 GIB, MIB = 2**30, 2**20
 PHASES = {

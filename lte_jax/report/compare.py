@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lte_jax.config import ConfigError
-from lte_jax.report.files import whole_lines
+from lte_jax.host.scores import LEVEL, bootstrap_interval, pass_at_k
 from lte_jax.report.scorecard import PROBLEMS_FILE
-from lte_jax.report.scores import LEVEL, bootstrap_interval, pass_at_k
-from lte_jax.report.table import pipe_table
+from lte_jax.storage.run_files import whole_lines
+from lte_jax.terminal.table import pipe_table
 
 MOST_SHOWN = 20  # flipped problems on the terminal; --json has all
 Problems = Mapping[tuple[str, str], dict]  # (benchmark, id) -> the problem's row

@@ -13,7 +13,7 @@ from itertools import accumulate
 from pathlib import Path
 
 from lte_jax.config import Config, ConfigError
-from lte_jax.report.files import read_metrics, whole_lines
+from lte_jax.storage.run_files import read_metrics, whole_lines
 
 COSTS = ("rollouts", "tokens", "seconds")
 SECONDS_MEASURED = (

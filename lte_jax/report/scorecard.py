@@ -8,8 +8,8 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from lte_jax.report.scores import LEVEL
-from lte_jax.report.table import pipe_table
+from lte_jax.host.scores import LEVEL
+from lte_jax.terminal.table import pipe_table
 
 COLUMNS = ("MATH-500", "Minerva", "Olympiad", "AMC23", "AIME24", "AIME25")
 AVERAGE = "avg"

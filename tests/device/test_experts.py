@@ -14,8 +14,8 @@ from lte_jax.device import mesh as meshes
 from lte_jax.device.experts import mixture
 from lte_jax.device.update import UpdateSpec, policy_logp
 from lte_jax.device.weights import Experts
+from lte_jax.engine.rollout import Engine
 from lte_jax.records import Prompt, Request, Sampling
-from lte_jax.rollout import Engine
 
 # Sizes that a mesh of 8 devices divides: D by 4, experts, heads and vocabulary by 2.
 ARCH = replace(tiny.UNTIED, d_ff=10, n_layers=2, experts=Experts(n=6, n_active=2, normed=True))

@@ -22,9 +22,9 @@ from reference import (
 )
 from safetensors.numpy import load_file
 
-from lte_jax import convert
 from lte_jax.device.weights import Architecture
-from lte_jax.hf_config import HfConfig, read_config
+from lte_jax.model_io import convert
+from lte_jax.model_io.hf_config import HfConfig, read_config
 
 ODD = Architecture(
     vocab_size=301,

@@ -10,14 +10,14 @@ import pytest
 import rounding
 import tiny
 
-from lte_jax.boundary import length_bucket
 from lte_jax.config import EngineConfig, ModelConfig
 from lte_jax.device import qwen3, sampler
 from lte_jax.device.arrays import Drawing
 from lte_jax.device.attention import causal_attention
+from lte_jax.engine.boundary import length_bucket
+from lte_jax.engine.rollout import TRAIN, Engine, Grader, Round
+from lte_jax.engine.slots import drawing
 from lte_jax.records import Annealing, Plan, Problem, Prompt, Request, Sampling, Status, Verdict
-from lte_jax.rollout import TRAIN, Engine, Grader, Round
-from lte_jax.slots import drawing
 
 MODEL = ModelConfig(compute_dtype="float32", attention="xla")
 STOP_IDS = (3, 9, 17, 24, 31, 44)  # of 50: about one token in eight ends a response

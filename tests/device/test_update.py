@@ -12,13 +12,13 @@ import tiny
 from handmade import group, right, rollout, wrong
 from jax.experimental.compilation_cache import compilation_cache
 
-from lte_jax.boundary import pack, tally_metrics
 from lte_jax.config import OptimConfig, build
 from lte_jax.device import update as module
 from lte_jax.device.arrays import ON_POLICY
 from lte_jax.device.tally import METRICS
 from lte_jax.device.update import UpdateSpec, accumulate, initial_state, learning_rate, update, zero_sums
 from lte_jax.device.weights import Architecture
+from lte_jax.engine.boundary import pack, tally_metrics
 from lte_jax.records import Origin, Status
 
 # Sizes that 8 devices divide: D by 8 and 4, the others by 2.

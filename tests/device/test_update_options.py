@@ -12,12 +12,12 @@ import rounding
 import tiny
 from handmade import group, right, wrong
 
-from lte_jax.boundary import pack
 from lte_jax.config import build
 from lte_jax.device import update as module
 from lte_jax.device.arrays import ON_POLICY
 from lte_jax.device.update import UpdateSpec, accumulate, initial_state, reference_weights, score, update, zero_sums
 from lte_jax.device.weights import Architecture
+from lte_jax.engine.boundary import pack
 from lte_jax.records import Origin
 
 ARCH = Architecture(

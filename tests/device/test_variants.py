@@ -22,12 +22,12 @@ from reference import (
 )
 from safetensors.numpy import load_file
 
-from lte_jax import convert
 from lte_jax.config import LossConfig, ModelConfig, OptimConfig
 from lte_jax.device.rope import rotation
 from lte_jax.device.update import UpdateSpec, policy_logp
 from lte_jax.device.weights import Experts, Yarn
-from lte_jax.hf_config import HfConfig, read_config
+from lte_jax.model_io import convert
+from lte_jax.model_io.hf_config import HfConfig, read_config
 
 YARN = Yarn(
     factor=4.0, trained_length=24, beta_fast=8.0, beta_slow=0.5, attention_factor=0.1 * np.log(4) + 1, truncate=True

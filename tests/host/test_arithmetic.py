@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from lte_jax.config import WarmupConfig
-from lte_jax.host.arithmetic import LEVELS, MODULUS, PROMPTS, RESPONSE_BUDGET, STOP_ID, WORDS, Task, make_tokenizer
 from lte_jax.host.problems import load_problems
 from lte_jax.host.prompts import PromptBuilder
-from lte_jax.host.tokenizer import open_tokenizer
+from lte_jax.host.tokenizers.tokenizer import open_tokenizer
 from lte_jax.records import FailureMode, Problem
+from lte_jax.toy.arithmetic import LEVELS, MODULUS, PROMPTS, RESPONSE_BUDGET, STOP_ID, WORDS, Task, make_tokenizer
 
 SEEDS = (0, 1, 2, 3, 4)
 CONFIG = WarmupConfig()

@@ -9,8 +9,8 @@ from handmade import PROMPT, group, right, rollout, wrong
 from lte_jax.config import ConfigError, build
 from lte_jax.host.curriculum import Curriculum, Position, chosen, make_curriculum, outcomes
 from lte_jax.host.problems import take
-from lte_jax.host.wire import decode_groups, encode_groups
 from lte_jax.records import Attempt, FailureMode, Origin, Plan, Problem, Prompt, Retry, Status
+from lte_jax.run.wire import decode_groups, encode_groups
 
 PROBLEMS = [(Problem(f"p{n}", f"text {n}", "42"), Prompt(f"text {n}", (n,))) for n in range(7)]
 

@@ -6,11 +6,11 @@ import pytest
 
 from lte_jax.config import ConventionsConfig
 from lte_jax.host import golds
+from lte_jax.host.answers.judge import _SURE, decide, gold_text, read
 from lte_jax.host.problems import ProblemError
 from lte_jax.host.verify import check_gold
-from lte_jax.host.verify.judge import _SURE, decide, gold_text, read
 from lte_jax.records import Status
-from lte_jax.session import open_problems
+from lte_jax.run.session import open_problems
 
 
 class Verifier:
@@ -65,7 +65,7 @@ def test_the_code_is_that_of_all_that_reads_answers(monkeypatch, tmp_path):
     """Planted in a copy: one more line in a file of the verifier is other code."""
     (tmp_path / "lte_jax/host/verify").mkdir(parents=True)
     (tmp_path / "lte_jax/records.py").write_text("")
-    parser = tmp_path / "lte_jax/host/verify/parse.py"
+    parser = tmp_path / "lte_jax/host/answers/parse.py"
     parser.write_text("a = 1\n")
     monkeypatch.setattr(golds, "__file__", str(tmp_path / "lte_jax/host/golds.py"))
     before = golds._code.__wrapped__()

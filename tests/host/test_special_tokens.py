@@ -14,8 +14,8 @@ from transformers import AutoTokenizer
 
 from lte_jax.config import HintConfig, PromptConfig
 from lte_jax.host.prompts import PromptBuilder
-from lte_jax.host.spelled import Part
-from lte_jax.host.tokenizer import TokenizerError, open_tokenizer
+from lte_jax.host.tokenizers.spelled import Part
+from lte_jax.host.tokenizers.tokenizer import TokenizerError, open_tokenizer
 from lte_jax.records import FailureMode, Problem
 
 CHATML = "<|im_start|>user\n{problem} ok<|im_end|>\n<|im_start|>assistant\n<think>\n"

@@ -5,8 +5,8 @@ import random
 import pytest
 from byte_level import write_hf
 
-from lte_jax.host.stops import StopStrings
-from lte_jax.host.tokenizer import open_tokenizer
+from lte_jax.host.tokenizers.stops import StopStrings
+from lte_jax.host.tokenizers.tokenizer import open_tokenizer
 
 
 def spell(ids) -> str:

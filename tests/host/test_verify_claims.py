@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from lte_jax.host.answers.extract import extract
 from lte_jax.host.verify import check_gold, grade
-from lte_jax.host.verify.extract import extract
 
 TABLE = Path(__file__).parent / "verify_cases" / "stated.txt"
 

@@ -106,7 +106,7 @@ def test_the_command_takes_conventions_and_names_one_that_it_does_not_know(tmp_p
 
 def test_a_run_refuses_other_conventions_and_another_reward_but_takes_other_limits():
     from lte_jax.config import Kind
-    from lte_jax.run_config import changes
+    from lte_jax.storage.run_config import changes
 
     def changed(*overrides):
         return {change.name: change.kind for change in changes(config.build({}), config.build({}, overrides))}

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from lte_jax.host.answers.judge import decide
 from lte_jax.host.verify import check_gold
-from lte_jax.host.verify.judge import decide
 from lte_jax.host.verify.slow import decide_fully
 
 CASES = Path(__file__).parent / "verify_cases"

@@ -4,8 +4,8 @@ import time
 
 import pytest
 
+from lte_jax.host.answers.extract import boxes, extract
 from lte_jax.host.verify import grade
-from lte_jax.host.verify.extract import boxes, extract
 
 FOUND = [
     (r"so \boxed{ 4 }.", "box", "4"),

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from lte_jax.host.answers.extract import extract
+from lte_jax.host.answers.judge import decide
 from lte_jax.host.verify import check_gold, verify_file
-from lte_jax.host.verify.extract import extract
-from lte_jax.host.verify.judge import decide
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / ".." / "shared" / "benchmarks"
 needs_benchmarks = pytest.mark.skipif(not BENCHMARKS.is_dir(), reason="the benchmark files are not here")

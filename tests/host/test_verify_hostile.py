@@ -5,9 +5,9 @@ import time
 
 import pytest
 
+from lte_jax.host.answers.extract import extract
+from lte_jax.host.answers.judge import check_gold, decide
 from lte_jax.host.verify import Verifier, grade
-from lte_jax.host.verify.extract import extract
-from lte_jax.host.verify.judge import check_gold, decide
 from lte_jax.records import Status
 
 
@@ -61,7 +61,13 @@ def test_a_unit_that_is_repeated_takes_this_thread_no_time(unit):
     """Processor time of this thread, which other work does not lengthen; 10 s and more before patterns were bounded."""
     for length in (1_200, 3_900, 100_000):
         inner = unit * (length // len(unit))
-        for text in (inner, f"5{inner}x", rf"\boxed{{5{inner}x}}", f"The answer is {inner}.", f"{inner}, 5 for n integer"):
+        for text in (
+            inner,
+            f"5{inner}x",
+            rf"\boxed{{5{inner}x}}",
+            f"The answer is {inner}.",
+            f"{inner}, 5 for n integer",
+        ):
             start = time.thread_time()
             found = extract(text)
             for answer in (found.answer, ", ".join(found.several)) if found else ():

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from handmade import group, right, rollout, wrong
 
-from lte_jax.host.wire import ARRAYS, decode_groups, encode_groups
 from lte_jax.records import Attempt, Context, FailureMode, Kind, Lesson, Origin, Prompt, Response, Retry, Span, Status
+from lte_jax.run.wire import ARRAYS, decode_groups, encode_groups
 
 HINTED = Prompt("not 3, not 4", (7, 8, 9))
 

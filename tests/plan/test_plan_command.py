@@ -10,7 +10,7 @@ from commands import QUICKSTART, lte
 
 from lte_jax import config as settings
 from lte_jax.device import sampler, update
-from lte_jax.hf_config import config_files
+from lte_jax.model_io.hf_config import config_files
 from lte_jax.plan import targets
 from lte_jax.plan.programs import Programs, n_bytes
 from lte_jax.plan.show import lines

@@ -4,7 +4,7 @@ import pytest
 from etils import epath
 from handmade import group, right, wrong
 
-from lte_jax.report.files import RunFiles, read_metrics, read_rollouts, whole_lines
+from lte_jax.storage.run_files import RunFiles, read_metrics, read_rollouts, whole_lines
 
 
 def test_a_response_with_line_separators_reads_back(tmp_path):

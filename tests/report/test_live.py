@@ -8,10 +8,10 @@ from reportruns import cut_off, rescued, solved, with_trace
 from rich.console import Console
 
 from lte_jax.records import Status
-from lte_jax.report.clean import clean, clipped
-from lte_jax.report.live import Live
-from lte_jax.report.responses import rescue_line, sample_table
-from lte_jax.report.screen import Screen, sparkline
+from lte_jax.terminal.clean import clean, clipped
+from lte_jax.terminal.live import Live
+from lte_jax.terminal.responses import rescue_line, sample_table
+from lte_jax.terminal.screen import Screen, sparkline
 
 HOSTILE = "red \x1b[31m and \x1b]0;title\x07 back\x08, \x9b2J, \u202eright to left\u200b, [bold]markup[/bold]"
 TAMED = "red [31m and ]0;title back, 2J, right to left, [bold]markup[/bold]"
@@ -111,7 +111,7 @@ def test_a_step_without_an_update_says_why(groups, n_updates, said):
 
 
 def test_a_log_file_hears_of_phases_after_a_silence(monkeypatch):
-    monkeypatch.setattr("lte_jax.report.live.SILENCE_S", 0.0)
+    monkeypatch.setattr("lte_jax.terminal.live.SILENCE_S", 0.0)
     file = io.StringIO()
     Live(file=file).phase(3, "evaluate")
     assert file.getvalue() == "3 steps done: evaluate\n"

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from lte_jax.config import ConfigError
+from lte_jax.host.scores import bootstrap_interval, majority_vote, pass_at_k, summary, t_interval
 from lte_jax.host.verify import Verifier
 from lte_jax.report.compare import compare, comparison_text, read_problems
 from lte_jax.report.scorecard import COLUMNS, PAPER, scorecard, write_scorecard
-from lte_jax.report.scores import bootstrap_interval, majority_vote, pass_at_k, summary, t_interval
 
 
 @pytest.fixture(scope="module")

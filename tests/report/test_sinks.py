@@ -8,7 +8,7 @@ import pytest
 from etils import epath
 
 from lte_jax.config import ConfigError, build
-from lte_jax.report.sinks import Sinks
+from lte_jax.storage.sinks import Sinks
 
 ROW = {"step": 4, "policy/entropy": 0.5, "rescue/used_hist": [1, 2]}
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from lte_jax.config import VerifyConfig
+from lte_jax.host.answers.reasons import reason, shown
 from lte_jax.host.verify.against import Other
-from lte_jax.host.verify.reasons import reason, shown
 from lte_jax.host.verify.verifier import Verifier
 from lte_jax.records import Verdict
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from lte_jax.config import VerifyConfig
-from lte_jax.host.verify.extract import extract
+from lte_jax.host.answers.extract import extract
 from lte_jax.host.verify.pool import Outcome, Pool
 from lte_jax.records import Problem, Status, Verdict
 
@@ -81,7 +81,9 @@ class Reward:
             return [_verdict(*pair) for pair in zip(items, _listed(outcome.value, len(items)), strict=True)]
         if outcome.failure is Status.TIMEOUT:
             one, batch = self._config.timeout_s, self._config.batch_timeout_s
-            raise RewardError(f"the call was not done in time (verify.timeout_s = {one:g}, batch_timeout_s = {batch:g})")
+            raise RewardError(
+                f"the call was not done in time (verify.timeout_s = {one:g}, batch_timeout_s = {batch:g})"
+            )
         died = f"its worker died: did it exit, or need more than verify.memory_mb = {self._config.memory_mb}?"
         raise RewardError(outcome.error or died)
 

@@ -1,8 +1,8 @@
 """The worker's job. Importing this module imports sympy, so the zygote pays for it once, before it forks."""
 
 from lte_jax.config import ConventionsConfig
-from lte_jax.host.verify.judge import settle
-from lte_jax.host.verify.symbolic import SymbolicArithmetic
+from lte_jax.host.answers.judge import settle
+from lte_jax.host.answers.symbolic import SymbolicArithmetic
 
 
 def decide_fully(gold: str, answer: str, conventions: dict) -> str:

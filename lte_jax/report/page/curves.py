@@ -11,7 +11,7 @@ from statistics import fmean
 
 from lte_jax.report.page.source import Run
 from lte_jax.report.runs import without_compiling
-from lte_jax.report.table import name_of
+from lte_jax.terminal.table import name_of
 
 MOST_POINTS = 1000  # of a run's curve
 DIGITS = 4  # significant ones; what a screen can show

@@ -6,10 +6,10 @@ from statistics import fmean
 import yaml
 
 from lte_jax.config import fields
-from lte_jax.report.live import clock
 from lte_jax.report.page.curves import spent
 from lte_jax.report.page.source import Run
-from lte_jax.report.table import name_of
+from lte_jax.terminal.live import clock
+from lte_jax.terminal.table import name_of
 
 EDGE = 10  # steps over which "start" and "end" of a training figure are averaged
 

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from lte_jax.records import FailureMode, Origin, Status
-from lte_jax.report.files import read_rollouts
 from lte_jax.report.page.embed import n_bytes, script_json
 from lte_jax.report.page.source import Run
+from lte_jax.storage.run_files import read_rollouts
 
 WHOLE = 6000  # characters of a response that are shown whole; of a longer one, HEAD and TAIL
 HEAD, TAIL = 2000, 3600

@@ -12,9 +12,9 @@ from etils import epath
 
 from lte_jax.config import ConfigError
 from lte_jax.metric import Metric
-from lte_jax.paths import open_path
-from lte_jax.report.files import declared_metrics, read_changes, read_metrics
 from lte_jax.report.runs import read_evaluations
+from lte_jax.storage.paths import open_path
+from lte_jax.storage.run_files import declared_metrics, read_changes, read_metrics
 
 ANY_SEED = ("seed", "log.", "checkpoint.")  # settings in which the runs of one arm may differ
 

@@ -16,12 +16,12 @@ from jinja2.sandbox import SandboxedEnvironment
 from markupsafe import Markup
 
 from lte_jax.config import ConfigError
-from lte_jax.paths import open_path, write_whole
 from lte_jax.report.page.curves import curves
 from lte_jax.report.page.embed import in_file, n_bytes, script_json
 from lte_jax.report.page.overview import differing, overview, settings
 from lte_jax.report.page.sample import Sample, sample
 from lte_jax.report.page.source import Run, read_runs
+from lte_jax.storage.paths import open_path, write_whole
 
 MOST_BYTES = 20_000_000  # of the file; what a phone opens
 CHARTS = ("uPlot", "1.6.32", "MIT")  # vendor/; https://github.com/leeoniya/uPlot

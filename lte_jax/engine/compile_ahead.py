@@ -1,0 +1,87 @@
+"""Compiles, before the first step, what sampling and updates may need, so that no step waits for the compiler.
+
+Every size in the short lists of buckets is compiled, also one that never comes; jax's persistent cache keeps them.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import jax
+import numpy as np
+
+from lte_jax.config import Config
+from lte_jax.device import sampler, update
+from lte_jax.device.arrays import TrainState
+from lte_jax.device.mesh import n_batch_shards
+from lte_jax.device.update import UpdateSpec
+from lte_jax.engine.boundary import length_buckets, microbatch_sizes, round_up, size_buckets
+from lte_jax.engine.rollout import Engine
+from lte_jax.engine.slots import drawing
+from lte_jax.records import Sampling
+
+
+@dataclass(frozen=True)
+class Program:
+    """A jitted function with the arguments of one size."""
+
+    name: str
+    lower: Callable[[], jax.stages.Lowered]
+
+
+def compile_programs(programs: Sequence[Program], show: Callable[[str], None]) -> None:
+    """Compiles them in order; `show` gets a line for each before it starts."""
+    for n_done, program in enumerate(programs):
+        show(f"{n_done + 1} of {len(programs)}: {program.name}")
+        program.lower().compile()
+
+
+def sampling_programs(engine: Engine, sampling: Sampling) -> list[Program]:
+    """Prefill and decode chunks of every size. Copying prompts into slots and moving rows are compiled when they come:
+    many pairs of sizes, each a copy. The engine must hold the weights."""
+    config, spec = engine.config, engine.spec
+    shards = n_batch_shards(spec.mesh)
+    slots = max(1, config.slots // shards)
+    prompts = round_up(config.prefill_rows, shards) // shards
+    longest = engine.max_prompt + sampling.response_budget
+    return [
+        *(
+            Program(f"prefill {shards * n} x {columns}", _prefill(engine, shards * n, columns))
+            for n in size_buckets(prompts)
+            for columns in length_buckets(engine.max_prompt, config.length_bucket)
+        ),
+        *(
+            Program(f"decode {shards * n} x {columns}", _decode(engine, sampling, shards * n, columns))
+            for n in (size_buckets(slots) if config.shrink else [slots])
+            for columns in length_buckets(longest, config.length_bucket)
+        ),
+    ]
+
+
+def update_programs(config: Config, state: TrainState, spec: UpdateSpec) -> list[Program]:
+    """A micro-batch of every size, and the optimiser's step."""
+    one = np.float32(1)
+
+    def accumulate(n_rows: int, n_columns: int) -> Callable[[], jax.stages.Lowered]:
+        micro = update.abstract_microbatch(n_rows, n_columns, spec)
+        return lambda: update.accumulate.lower(state.params, update.zero_sums(spec), micro, one, one, spec)
+
+    return [
+        *(Program(f"micro-batch {b} x {t}", accumulate(b, t)) for b, t in microbatch_sizes(config, spec.mesh)),
+        Program("optimiser step", lambda: update.apply.lower(state, update.zero_sums(spec)[0], spec)),
+    ]
+
+
+def _prefill(engine: Engine, n_rows: int, n_columns: int) -> Callable[[], jax.stages.Lowered]:
+    tokens_PT = np.zeros((n_rows, n_columns), np.int32)
+    return lambda: sampler.prefill.lower(engine.weights, tokens_PT, engine.spec)
+
+
+def _decode(engine: Engine, sampling: Sampling, n_slots: int, n_columns: int) -> Callable[[], jax.stages.Lowered]:
+    def lower() -> jax.stages.Lowered:
+        state = sampler.empty_slots(n_slots, n_columns, engine.spec)
+        steps = np.int32(0), np.int32(0)
+        return sampler.decode_chunk.lower(
+            engine.weights, state, engine.stop_ids, *steps, drawing(sampling), engine.config.chunk, engine.spec
+        )
+
+    return lower

@@ -1,0 +1,220 @@
+r"""What the parser does at a LaTeX command or a known word: fractions, roots, functions, sets, matrices, accents.
+
+Each handler takes the parser, which stands just behind the command, and returns a node.
+"""
+
+from collections.abc import Callable
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+from lte_jax.host.answers.products import determinant
+from lte_jax.host.answers.syntax import INFINITY, REALS, Node, Unreadable, scalar
+from lte_jax.host.answers.tokens import FUNCTIONS, GREEK
+
+if TYPE_CHECKING:
+    from lte_jax.host.answers.parse import Parser
+
+_MATRICES = frozenset("pmatrix bmatrix matrix vmatrix Bmatrix smallmatrix array".split())
+OF_SEVERAL = frozenset("max min gcd lcm".split())
+_ACCENTS = frozenset("hat bar tilde dot ddot overline overrightarrow widehat".split())
+_NAMES = GREEK | frozenset(
+    "hbar ell odot angle triangle partial nabla mho star prime max min gcd lcm dots ldots cdots Re Im".split()
+)
+_INVERSES = {name: f"a{name}" for name in ("sin", "cos", "tan", "cot", "sec", "csc", "sinh", "cosh", "tanh")}
+_MINUS_ONE = Node("num", value=Fraction(-1))
+
+
+def command(parser: "Parser", name: str) -> Node:
+    """The node that begins with this command. Raises Unreadable for one that is not known."""
+    if name in _HANDLERS:
+        return _HANDLERS[name](parser)
+    if name in FUNCTIONS:
+        return _function(parser, FUNCTIONS[name])
+    if name in OF_SEVERAL and parser.stream.sees("(", "{", "lbrace"):
+        return _of_several(parser, name)
+    if name in _NAMES:
+        return parser.symbol(name)
+    if name in _ACCENTS:
+        return parser.symbol(f"{name} {parser.stream.raw_group()}")
+    raise Unreadable(f"\\{name} is not known")
+
+
+def starts_atom(parser: "Parser") -> bool:
+    """Could the next token begin a factor?"""
+    token = parser.stream.next
+    if token.kind in ("num", "repeating", "based", "name"):
+        return True
+    if token.kind == "char":
+        return token.text in "([{" or (token.text == "|" and not parser.bars)
+    return token.kind == "cmd" and token.text in _STARTS
+
+
+def _fraction(parser: "Parser") -> Node:
+    return Node("div", (parser.argument(), parser.argument()))
+
+
+def _binomial(parser: "Parser") -> Node:
+    return Node("fn", (parser.argument(), parser.argument()), "binom")
+
+
+def _root(parser: "Parser") -> Node:
+    index = None
+    if parser.stream.accept("["):
+        index = scalar(parser.sum())
+        parser.stream.expect("]")
+    atom = parser.atom
+    inner = scalar(parser.postfix(atom()) if parser.stream.next.kind == "num" else atom())
+    if index is None:
+        return Node("fn", (inner,), "sqrt")
+    return Node("pow", (inner, Node("div", (Node("num", value=Fraction(1)), index))))
+
+
+def _set(parser: "Parser") -> Node:
+    r"""`\{1, 2\}`, or what a condition says of a name: `\{x \mid x > 2\}` is `x > 2`."""
+    stream = parser.stream
+    if stream.accept("rbrace"):
+        return Node("set")
+    inside = stream.until("rbrace")
+    n_bars = sum(token.text == "|" for token in inside)
+    if any(token.text in ("mid", ":") for token in inside) or n_bars % 2:
+        return _conditional(parser)
+    inner = parser.list_of()
+    stream.expect("rbrace")
+    return Node("set", inner.args if inner.op == "list" else (inner,))
+
+
+def _conditional(parser: "Parser") -> Node:
+    parser.bars += 1  # a bar ends the head
+    head = parser.union()
+    if parser.stream.accept("in"):
+        domain = parser.sum()
+        head = head if domain == REALS else Node("in", (head, domain))
+    parser.bars -= 1
+    parser.stream.expect("mid", "|", ":")
+    condition = parser.list_of()
+    parser.stream.expect("rbrace")
+    return condition if head.op == "sym" else Node("where", (head, condition))
+
+
+def _of_several(parser: "Parser", name: str) -> Node:
+    r"""`\max(a, b)`, `\max\{a, b\}`, `\gcd(12, 18)`."""
+    group = parser.atom()
+    parts = group.args if group.op in ("tuple", "list", "set") else (group,)
+    return Node("fn", tuple(sorted(map(scalar, parts), key=repr)), name)
+
+
+def _fence(close: str, function: str) -> Callable[["Parser"], Node]:
+    def handler(parser: "Parser") -> Node:
+        inner = parser.sum()
+        parser.stream.expect(close)
+        return Node("fn", (scalar(inner),), function)
+
+    return handler
+
+
+def _angle_brackets(parser: "Parser") -> Node:
+    inner = parser.list_of()
+    parser.stream.expect("rangle")
+    return Node("tuple", inner.args if inner.op == "list" else (inner,), "()")
+
+
+def _number_set(parser: "Parser") -> Node:
+    name = parser.stream.raw_group()
+    if name not in ("R", "Z", "N", "Q", "C"):
+        raise Unreadable(f"{name!r} is no set of numbers")
+    while mark := parser.stream.accept("^", "_"):
+        name += mark.text + parser.stream.raw_group()
+    return REALS if name == "R" else Node("text", value=f"the set {name}")
+
+
+def _environment(parser: "Parser") -> Node:
+    kind = parser.stream.raw_group()
+    if kind not in _MATRICES and kind != "cases":
+        raise Unreadable(f"environment {kind!r} is not known")
+    if kind == "array":
+        parser.stream.raw_group()
+    rows = _rows(parser, parser.item if kind == "cases" else lambda: scalar(parser.sum()))
+    parser.stream.raw_group()
+    if not rows or len({len(row) for row in rows}) > 1:
+        raise Unreadable("a matrix with uneven rows")
+    if kind == "cases" and len(rows[0]) == 1:
+        return Node("list", tuple(row[0] for row in rows))
+    if kind == "vmatrix":
+        return determinant(rows)
+    parts = tuple(part for row in rows for part in row)
+    return Node("cases" if kind == "cases" else "matrix", parts, (len(rows), len(rows[0])))
+
+
+def _rows(parser: "Parser", entry: Callable[[], Node]) -> list[list[Node]]:
+    rows: list[list[Node]] = [[]]
+    while not parser.stream.accept("end"):
+        if parser.stream.accept("newline"):
+            rows.append([])
+        elif parser.stream.next.kind == "text" and parser.stream.next.text.strip(" ,") in ("if", "when", "for"):
+            parser.stream.take()
+        elif not parser.stream.accept("&", ","):
+            rows[-1].append(entry())
+    return [row for row in rows if row]
+
+
+def _function(parser: "Parser", name: str) -> Node:
+    power = base = None
+    while parser.stream.sees("^", "_"):
+        if parser.stream.take().text == "^":
+            power = scalar(parser.exponent())
+        else:
+            base = parser.argument()
+    if name == "log" and base is None and power is None:
+        base = _python_base(parser)
+    if parser.stream.sees("(", "{", "["):
+        group = parser.atom()
+        arguments = group.args if group.op == "tuple" else (group,)
+    else:
+        arguments = (_bare_argument(parser),)
+    if not all(part.scalar for part in arguments) or len(arguments) != (2 if name == "binom" else 1):
+        raise Unreadable(f"{name} has wrong arguments")
+    if name == "log" and base is not None:
+        node = Node("div", (Node("fn", arguments, "ln"), Node("fn", (base,), "ln")))
+    elif power == _MINUS_ONE and name in _INVERSES:
+        return Node("fn", arguments, _INVERSES[name])
+    else:
+        node = Node("fn", arguments, name)
+    return node if power is None else Node("pow", (node, power))
+
+
+def _python_base(parser: "Parser") -> Node | None:
+    """The 2 of `log2(8)`."""
+    number, bracket = (parser.stream.ahead(2) + [parser.stream.next])[:2]
+    if number.kind != "num" or number.text not in ("2", "10") or number.spaced or bracket.text != "(":
+        return None
+    return Node("num", value=Fraction(parser.stream.take().text))
+
+
+def _bare_argument(parser: "Parser") -> Node:
+    r"""The argument of `\sin 2 \pi t`: factors up to a sign, a bracket or another function."""
+    if parser.stream.accept("-"):
+        inner = scalar(parser.power())
+        return Node("neg", (inner,))
+    node = scalar(parser.power())
+    while starts_atom(parser) and not parser.stream.sees("(", "[", "|", *FUNCTIONS):
+        node = scalar(parser.adjacent(node))
+    return node
+
+
+_HANDLERS: dict[str, Callable[["Parser"], Node]] = {
+    "frac": _fraction,
+    "sqrt": _root,
+    "binom": _binomial,
+    "begin": _environment,
+    "lbrace": _set,
+    "lfloor": _fence("rfloor", "floor"),
+    "lceil": _fence("rceil", "ceil"),
+    "lvert": _fence("rvert", "abs"),
+    "langle": _angle_brackets,
+    "mathbb": _number_set,
+    "emptyset": lambda parser: Node("set"),
+    "pi": lambda parser: Node("const", value="pi"),
+    "infty": lambda parser: INFINITY,
+    "imath": lambda parser: Node("const", value="i"),
+}
+_STARTS = frozenset(_HANDLERS) | frozenset(FUNCTIONS) | _NAMES | _ACCENTS

@@ -1,0 +1,80 @@
+"""Units as words: only good for saying that two of them differ. Nothing is converted."""
+
+import re
+
+from lte_jax.host.answers.limits import MAX_ANSWER_CHARS
+
+_NAMES = {
+    "mm": "millimeter millimetre", "cm": "centimeter centimetre", "m": "meter metre", "km": "kilometer kilometre",
+    "in": "inch inche", "ft": "foot feet", "yd": "yard", "mi": "mile", "g": "gram", "kg": "kilogram", "lb": "pound",
+    "s": "second sec", "min": "minute", "h": "hour hr", "day": "day", "week": "week", "month": "month", "year": "year",
+    "cent": "cent", "dollar": "dollar", "l": "liter litre", "ml": "milliliter millilitre", "mph": "mph", "am": "am",
+    "pm": "pm",
+}  # fmt: skip
+_CANONICAL = {name: unit for unit, names in _NAMES.items() for name in (unit, *names.split())}
+# What no unit has among its words: it changes the number, or says something about it
+_CHANGES = frozenset(
+    "or and not no but more less than minus plus times divided multiplied doubled tripled halved factorial is isn't isnt was "
+    "are were be wrong incorrect false maybe perhaps probably possibly unless except if to between either neither nor "
+    "choose answer half quarter quarters third thirds percent dozen hundred thousand million billion trillion "
+    "zero one two three four five six seven eight nine ten eleven twelve twenty thirty forty fifty".split()
+)
+_COMPOUNDS = {"mph": (("mi", 1), ("h", -1))}
+_POWERS = {"square": "2", "sq": "2", "squared": "2", "cubic": "3", "cubed": "3"}
+
+_CURRENCIES = {
+    "\\$": "dollar", "dollar": "dollar", "¢": "cent", "cent": "cent", "€": "euro", "euro": "euro", "£": "pound",
+    "pound": "pound", "¥": "yen", "￥": "yen", "yen": "yen", "₹": "rupee", "rupee": "rupee", "%": "percent",
+}  # fmt: skip
+_CURRENCY = re.compile(r"(?i)\\\$|%|[¢€£¥￥₹]|(?<!per )\b(?:dollar|cent|euro|pound|rupee)s?\b|\byen\b")
+
+
+def changes_the_number(unit: str) -> bool:
+    """`squared`, `is wrong`, `or six`, `minus one`: words behind a number that are no unit."""
+    words = re.findall(r"[a-z']+", unit.casefold())
+    return bool(words) and (words[0] in ("squared", "cubed", "at") or not _CHANGES.isdisjoint(words))
+
+
+def canonical(unit: str) -> tuple[tuple[str, int], ...] | None:
+    """((unit, power), …) of known units, `m/s` or `miles per hour` included; None where one is not known."""
+    if unit.startswith("mod "):
+        return ((unit, 1),)
+    words = re.findall(r"[a-z]+|\^\{?-?[0-9]+\}?|/", unit.casefold())
+    powers: dict[str, int] = {}
+    last, sign, factor = "", 1, 1
+    for word in words:
+        if word in ("/", "per"):
+            sign = -1
+        elif word.startswith("^"):
+            if last:
+                powers[last] = powers[last] * int(word.strip("^{}"))
+        elif word in _POWERS:
+            factor = int(_POWERS[word])
+            if last and word.endswith("ed"):  # meters squared
+                powers[last], factor = powers[last] * factor, 1
+        else:
+            last = _CANONICAL.get(word) or _CANONICAL.get(word.removesuffix("s"), "")
+            if not last:
+                return None
+            for name, own in _COMPOUNDS.get(last, ((last, 1),)):
+                powers[name] = powers.get(name, 0) + sign * factor * own
+            last, factor = (name, 1)
+    return tuple(sorted(powers.items())) or None
+
+
+def currencies_conflict(left: str, right: str) -> bool:
+    """As written: $5 is not 5 cents, nor 5 euros; an answer without a currency never conflicts."""
+    if len(left) > MAX_ANSWER_CHARS or len(right) > MAX_ANSWER_CHARS:
+        return False
+    found = [
+        {_CURRENCIES[mark.casefold().removesuffix("s")] for mark in _CURRENCY.findall(text)} for text in (left, right)
+    ]
+    return all(len(names) == 1 for names in found) and found[0] != found[1]
+
+
+def units_conflict(left: str, right: str) -> bool:
+    """5 cents is not 5 dollars; an unknown or missing unit never conflicts."""
+    if not left or not right:
+        return False
+    known = canonical(left), canonical(right)
+    return None not in known and known[0] != known[1]
