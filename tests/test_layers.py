@@ -1,4 +1,4 @@
-"""Who may import whom. Reads every import of the package, those inside functions too."""
+"""Who may import whom: one row a folder. Read from the imports, inside functions too, and from what is loaded."""
 
 import ast
 import subprocess
@@ -7,73 +7,49 @@ from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).resolve().parents[1] / "lte_jax"
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "lte_jax"
 
-# module or folder -> what it may import: modules of the package (a folder means all in it), then other packages
-ALLOWED = {
-    "__init__": ((), ()),
+BASE = ("records", "config", "metric", "plugins")
+TEXT = (*BASE, "host.tokenizers", "host.answers", "host.verify", "host")
+BELOW_RUN = (*TEXT, "device", "engine", "storage", "terminal", "model_io")
+
+# The rows are in build order: each may import rows above it alone, and of other packages those that it names. The same
+# table stands in docs/architecture.md.
+ROWS = {
     "records": ((), ()),
     "config": ((), ("pydantic", "yaml")),
-    "host": (
-        ("host", "records", "config", "plugins"),
-        ("numpy", "pydantic", "tokenizers", "transformers", "sentencepiece", "jinja2", "sympy", "pyarrow"),
-    ),
-    "host.verify.against": ((), ("math_verify",)),
     "metric": ((), ()),
     "plugins": (("config",), ("pydantic",)),
-    "device": (("device", "config", "metric", "plugins"), ("jax", "numpy", "pydantic")),
-    "device.qwen3": (("device", "config"), ("jax", "numpy", "flax")),
-    "device.update": (("device", "config"), ("jax", "numpy", "optax")),
-    "boundary": (("records", "metric", "device.arrays", "device.mesh", "device.normalisers"), ("jax", "numpy")),
-    "roll_call": ((), ()),
-    "processes": (("host.wire", "device.mesh", "records", "roll_call"), ("jax", "numpy")),
-    "meter": ((), ()),
-    "slots": (("boundary", "device", "meter", "records", "config"), ("numpy",)),
-    "rollout": (("slots", "meter", "device", "records", "config"), ("jax", "numpy")),
-    "hf_config": (("device.weights",), ()),
-    "convert": (
-        ("hf_config", "device.weights", "device.qwen3", "device.mesh"),
-        ("jax", "numpy", "safetensors"),
-    ),
-    "jobs": ((), ()),
-    "step_metrics": (("metric",), ()),
-    "preempt": ((), ("jax",)),
-    "paths": (("config",), ("etils", "fsspec")),
-    "run_config": (("config",), ("etils",)),
-    "locks": (("paths", "config"), ("etils",)),
-    "plan": (("plan", "config", "device.weights", "hf_config", "report.live"), ()),
-    "positions": (("config",), ()),
-    "plan.topology": (("plan.targets",), ("jax",)),
-    "plan.programs": (("plan.targets", "plan.topology", "boundary", "device", "config"), ("jax", "numpy")),
-    "plan.worker": (
-        ("plan.hlo", "plan.flops", "plan.targets", "plan.topology", "plan.programs", "device", "config"),
-        ("jax",),
-    ),
-    "report": (
-        ("report", "records", "config", "metric", "paths"),
-        ("numpy", "matplotlib", "yaml", "rich", "jinja2", "markupsafe", "tensorboardX", "wandb", "etils"),
-    ),
+    "host.tokenizers": (("records",), ("jinja2", "sentencepiece", "tokenizers", "transformers")),
+    "host.answers": (("records", "config"), ("sympy",)),
+    "host.verify": (("records", "config", "plugins", "host.answers"), ("math_verify",)),
+    "host": ((*BASE, "host.tokenizers", "host.answers", "host.verify"), ("numpy", "pyarrow", "pydantic")),
+    "device": (("config", "metric", "plugins"), ("jax", "numpy", "flax", "optax", "pydantic")),
+    "engine": ((*BASE, "device"), ("jax", "numpy")),
+    "storage": (BASE, ("etils", "fsspec", "tensorboardX", "wandb")),
+    "terminal": (BASE, ("rich",)),
+    "model_io": ((*TEXT, "device", "storage"), ("jax", "numpy", "orbax", "safetensors", "huggingface_hub", "etils")),
+    "run": (BELOW_RUN, ("jax", "numpy", "orbax", "etils")),
+    "report": ((*BASE, "host", "storage", "terminal"), ("jinja2", "markupsafe", "yaml", "etils")),
+    "study": ((*BASE, "host", "storage", "terminal", "report"), ("matplotlib",)),
+    "plan": (("config", "terminal", "model_io", "device", "engine"), ("jax", "numpy")),
+    "toy": ((*BELOW_RUN,), ("jax", "numpy", "sentencepiece")),
+    "cli": ((*BELOW_RUN, "run", "report", "study", "plan", "toy"), ("rich", "typer")),
 }
-# module -> what it may not import; everything else is free to it
-FORBIDDEN = {
-    "checkpoint": ("train", "study", "cli"),
-    "best": ("train", "study", "cli"),
-    "dry_run": ("train", "study", "cli"),
-    "hub": ("checkpoint", "session", "train", "study", "cli"),
-    "inputs": ("train", "study", "cli"),
-    "starting": ("train", "study", "cli"),
-    "recorded": ("train", "study", "cli"),
-    "replay": ("train", "study", "cli"),
-    "run_folder": ("train", "study", "cli"),
-    "compile_ahead": ("session", "train", "study", "cli"),
-    "session": ("evaluate", "generate", "train", "warmup", "study", "cli"),
-    "evaluate": ("train", "study", "cli"),
-    "generate": ("train", "study", "cli"),
-    "warmup": ("train", "study", "cli"),
-    "train": ("study", "cli"),
-    "study": ("cli",),
-    "cli": (),
+# Modules that are held to less than their row: what else a row allows is not for them.
+NARROWER = {
+    **{f"device.{name}": ("flax",) for name in ("update", "sampler", "logprob", "loss", "objectives", "arrays", "mesh")},
+    "device.loss": ("flax", "optax"),
+    "device.sampler": ("flax", "optax"),
+    **{f"plan.{name}": ("jax", "device", "engine") for name in ("costs", "memory", "nearest", "show", "targets")},
+    "plan.make": ("jax", "engine"),
+    "model_io.hf_config": ("jax", "flax", "orbax", "host", "storage"),
+    "host.answers.judge": ("sympy",),
 }
+PRIVATE = "run.jax_private"  # the one module that may import names beginning with _
+# The rows whose import must not load jax, directly or through others: what reads files and text alone.
+WITHOUT_JAX = [name for name in ROWS if name not in ("device", "engine", "model_io", "run", "plan", "toy")]
 
 
 def name_of(path: Path) -> str:
@@ -82,7 +58,16 @@ def name_of(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
 
 
-MODULES = {name_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+MODULES = {name: path for path in sorted(PACKAGE.rglob("*.py")) if (name := name_of(path)) != "__init__"}
+
+
+def within(name: str, tops: tuple[str, ...]) -> bool:
+    return any(name == top or name.startswith(f"{top}.") for top in tops)
+
+
+def room(module: str) -> str | None:
+    """The row that a module belongs to: the longest that its name begins with."""
+    return max((row for row in ROWS if within(module, (row,))), key=len, default=None)
 
 
 def imports(source: str) -> set[str]:
@@ -96,85 +81,104 @@ def imports(source: str) -> set[str]:
     return found
 
 
-def within(name: str, allowed: tuple[str, ...]) -> bool:
-    return any(name == top or name.startswith(f"{top}.") for top in allowed)
-
-
-def row(module: str, table: dict):
-    """The entry of the module itself, or of its folder."""
-    return table.get(module, table.get(module.split(".")[0]))
-
-
 def faults(module: str, source: str) -> list[str]:
-    """Imports of the module that the tables do not allow."""
-    bad = []
+    """What the module imports and its row does not allow."""
+    row, bad = room(module), []
+    ours, others = ROWS[row]
+    narrower = NARROWER.get(module, ())
     for name in sorted(imports(source)):
-        ours = name.removeprefix("lte_jax.") if name.split(".")[0] == "lte_jax" else None
         if name.startswith(".") or name == "lte_jax":
             bad.append(f"{name} (write lte_jax.… in full)")
-        elif row(module, ALLOWED) is None:
-            bad += [name] if ours and within(ours, row(module, FORBIDDEN)) else []
-        else:
-            own, others = row(module, ALLOWED)
-            fine = within(ours, own) if ours else within(name, others) or name.split(".")[0] in sys.stdlib_module_names
-            bad += [] if fine else [name]
+        elif name.startswith("lte_jax."):
+            other = name.removeprefix("lte_jax.")
+            if room(other) not in (row, *ours) or within(other, narrower):
+                bad.append(name)
+        elif name.split(".")[0] not in sys.stdlib_module_names:
+            if not within(name, others) or within(name, narrower):
+                bad.append(name)
+        if any(part.startswith("_") and part != "__future__" for part in name.split(".")) and module != PRIVATE:
+            bad.append(f"{name} (a private name)")
     return bad
 
 
-def test_every_module_has_a_row():
-    assert [name for name in MODULES if row(name, ALLOWED) is None and row(name, FORBIDDEN) is None] == []
+def test_each_row_allows_only_rows_above_it():
+    """So no folder imports upwards, and there is no circle."""
+    order = list(ROWS)
+    for name, (ours, _) in ROWS.items():
+        assert all(other in order[: order.index(name)] for other in ours), name
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_a_module_imports_only_what_its_row_allows(module):
-    assert faults(module, MODULES[module].read_text(encoding="utf-8")) == []
+def test_every_module_belongs_to_a_row_and_every_narrower_module_exists():
+    assert [module for module in MODULES if room(module) is None] == []
+    assert set(NARROWER) <= set(MODULES)
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_a_folder_imports_only_what_its_row_allows(row):
+    found = {module: faults(module, path.read_text("utf-8")) for module, path in MODULES.items() if room(module) == row}
+    assert found and {module: bad for module, bad in found.items() if bad} == {}
 
 
 @pytest.mark.parametrize(
     ("module", "source"),
     [
         ("host.explore", "def f():\n    import jax.numpy as jnp"),
-        ("host.verify.pool", "from lte_jax import boundary"),
-        ("host.prompts", "from lte_jax.device.normalisers import token_mean"),
+        ("host.verify.pool", "from lte_jax.engine import boundary"),
+        ("host.answers.judge", "from lte_jax.host.verify.pool import Pool"),
         ("host.prompts", "from .tokenizer import Tokenizer"),
         ("records", "import numpy"),
         ("config", "from lte_jax.records import Problem"),
         ("device.sampler", "from flax import nnx"),
         ("device.loss", "import optax"),
-        ("device.qwen3", "import tokenizers"),
         ("device.arrays", "import lte_jax.host.prompts"),
-        ("device.mesh", "from lte_jax.records import Group"),
-        ("boundary", "if True:\n    from lte_jax.host import explore"),
-        ("boundary", "from lte_jax.device.update import apply"),
-        ("rollout", "from lte_jax.run.train import main"),
+        ("engine.boundary", "if True:\n    from lte_jax.host import explore"),
+        ("engine.rollout", "from lte_jax.run.train import main"),
+        ("engine.slots", "from jax._src import core"),
+        ("storage.paths", "from lte_jax.run.run_folder import LIMITS"),
         ("report.html", "import jax"),
-        ("evaluate", "def f():\n    from lte_jax.run.train import loop"),
-        ("study", "import lte_jax.cli"),
+        ("run.evaluate", "from lte_jax.report.runs import RunLog"),
+        ("run.evaluate", "from lte_jax.storage.run_files import _rows"),
+        ("study.run", "def f():\n    from lte_jax.run.train import loop"),
         ("plan.make", "import jax"),
         ("plan.costs", "from lte_jax.engine.boundary import round_up"),
-        ("plan.programs", "from lte_jax.plan.make import make_plan"),
-        ("__init__", "import numpy"),
     ],
 )
 def test_the_check_sees_what_is_wrong(module, source):
     assert faults(module, source)
 
 
-def imported_after(statement: str) -> set[str]:
-    code = f"import sys; {statement}; print(*{{name.split('.')[0] for name in sys.modules}})"
+def loaded_after(statement: str) -> set[str]:
+    code = f"import sys; {statement}; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return set(done.stdout.split())
 
 
+@pytest.mark.parametrize("row", WITHOUT_JAX)
+def test_a_folder_loads_neither_jax_nor_what_its_row_does_not_allow(row):
+    """Of `cli` only the start: each command imports what it needs, so that `lte --help` is instant."""
+    modules = [module for module in MODULES if room(module) == row and not module.endswith(".zygote")]
+    loaded = loaded_after("import " + ", ".join(f"lte_jax.{module}" for module in modules))
+    assert not {"jax", "flax", "optax", "orbax"} & loaded
+    rooms = {room(name.removeprefix("lte_jax.")) for name in loaded if name.startswith("lte_jax.")}
+    assert rooms - {None} <= {row, *ROWS[row][0], *(part for part in ROWS if within(row, (part,)))}
+    if row == "cli":
+        assert rooms - {None} <= {"cli", "config", "records"} and not {"sympy", "transformers", "pyarrow"} & loaded
+
+
 def test_the_package_itself_imports_nothing():
-    assert imported_after("import lte_jax") - imported_after("pass") == {"lte_jax"}
+    assert {name for name in loaded_after("import lte_jax") if name.startswith("lte_jax")} == {"lte_jax"}
 
 
-@pytest.mark.skipif(not (PACKAGE / "cli.py").exists(), reason="there is no command yet")
-def test_the_command_starts_without_jax():
-    assert not {"jax", "flax", "optax", "sympy", "transformers", "pyarrow"} & imported_after("import lte_jax.cli")
+def table() -> str:
+    """The rows as docs/architecture.md shows them."""
+    lines = ["| folder or module | imports of the package | imports of others |", "|---|---|---|"]
+    for name, (ours, others) in ROWS.items():
+        path = name.replace(".", "/")
+        path += "/" if (PACKAGE / path).is_dir() else ".py"
+        shown = ", ".join(ours).replace(".", "/") or "–"
+        lines.append(f"| `{path}` | {shown} | {', '.join(others) or '–'} |")
+    return "\n".join(lines)
 
 
-def test_the_host_side_runs_without_jax():
-    statement = "; ".join(f"import lte_jax.{name}" for name in MODULES if name.split(".")[0] in ("host", "records"))
-    assert not {"jax", "flax", "optax"} & imported_after(statement)
+def test_the_table_in_the_documentation_is_this_one():
+    assert table() in (ROOT / "docs" / "architecture.md").read_text("utf-8")

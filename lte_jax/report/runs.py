@@ -71,17 +71,11 @@ def read_run(folder: Path, arm: str, seed: int, config: Config) -> RunLog:
     if [row["step"] for row in rows] != list(range(config.steps)):
         raise ConfigError(f"{folder}/metrics: wanted one row for each of {config.steps} steps, got {len(rows)} rows")
     found = read_evaluations(folder)
-    steps = evaluated_steps(config)
+    steps = config.evaluated_steps
     missing = [step for step in steps if step not in found]
     if missing:
         raise ConfigError(f"{folder}/eval: no evaluation of step {missing[0]}; wanted steps {steps}")
     return RunLog(arm, seed, rows, {step: found[step] for step in steps})
-
-
-def evaluated_steps(config: Config) -> list[int]:
-    """Numbers of steps after which a run is evaluated: fixed before it starts; none with `eval.every` 0."""
-    every = config.eval.every
-    return sorted({*range(0 if config.eval.at_start else every, config.steps, every), config.steps}) if every else []
 
 
 def read_evaluations(folder: Path) -> dict[int, dict[str, dict[str, float]]]:

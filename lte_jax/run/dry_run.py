@@ -16,7 +16,6 @@ from lte_jax.model_io.checkpoint import check_weights, model_files
 from lte_jax.model_io.hf_config import read_config
 from lte_jax.model_io.hub import model_path
 from lte_jax.records import Problem
-from lte_jax.report.runs import evaluated_steps
 from lte_jax.run.positions import check_positions, training_rows
 from lte_jax.run.session import check_plugins, check_vocabulary, open_problems
 from lte_jax.storage.paths import is_remote
@@ -94,7 +93,7 @@ def _say_evaluations(config: Config, verifier: Verifier, say: Say, show: Say) ->
     for entry in config.eval.benchmarks:
         n_problems = len(open_problems(entry.path, verifier, say, show)[: config.eval.limit or None])
         n_responses += n_problems * (entry.samples or config.eval.samples)
-    say(f"evaluations: {len(evaluated_steps(config))} of {n_responses:,} responses each")
+    say(f"evaluations: {len(config.evaluated_steps)} of {n_responses:,} responses each")
 
 
 def _say_steps(

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 
-from jax._src import distributed  # the client of the key-value store has no public name
+from lte_jax.run.jax_private import key_value_store
 
 EXIT_CODE = 75  # EX_TEMPFAIL of sysexits.h: the same command continues
 INTERRUPTED = 128 + signal.SIGINT  # after Ctrl-C, by which nobody means to start again at once
@@ -98,9 +98,9 @@ class Preemption:
             if received[0] in self._handlers and not self._asked.is_set():
                 self._start_clock()
                 self._asked.set()
-                client = distributed.global_state.client
-                if client is not None:  # here, not in the main thread, which may be waiting for the others
-                    client.key_value_set(f"{ASKED}{distributed.global_state.process_id}", "")
+                store = key_value_store()
+                if store is not None:  # here, not in the main thread, which may be waiting for the others
+                    store.client.key_value_set(f"{ASKED}{store.own}", "")
         os.close(read_end)
 
     def _start_clock(self) -> None:
@@ -126,10 +126,11 @@ def agreed_to_stop(asked: bool, place: int, arrived: bool) -> bool:
     as soon as anyone was asked; go, once all have arrived. It waits for them so that a step may still be abandoned
     while one of them is sampling.
     """
-    client, n_processes = distributed.global_state.client, distributed.global_state.num_processes
-    if client is None:
+    store = key_value_store()
+    if store is None:
         return asked
-    answer, own = f"{PASSED}{place}/", distributed.global_state.process_id
+    client, own, n_processes = store
+    answer = f"{PASSED}{place}/"
     if own == 0:
         is_asked = asked or bool(client.key_value_dir_get(ASKED))
         while arrived and not is_asked and len(client.key_value_dir_get(f"{ARRIVED}{place}/")) < n_processes - 1:

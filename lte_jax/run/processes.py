@@ -14,11 +14,11 @@ from typing import Any, TypeVar
 
 import jax
 import numpy as np
-from jax._src import clusters  # what jax.distributed detects has no public name
 from jax.experimental import multihost_utils
 
 from lte_jax.device.mesh import open_devices
 from lte_jax.records import Group
+from lte_jax.run.jax_private import detected_cluster
 from lte_jax.run.roll_call import Place, call_the_roll
 from lte_jax.run.wire import decode_groups, encode_groups
 
@@ -67,8 +67,7 @@ def find_place(timeout_s: float) -> Place:
     ValueError where neither says all three."""
     given = {name: os.environ[name] for name in JAX_ENV_VARS if name in os.environ}
     if not given:
-        detect = clusters.ClusterEnv.auto_detect_unset_distributed_params
-        found = detect(None, None, None, None, None, int(timeout_s))[: len(JAX_ENV_VARS)]
+        found = detected_cluster(timeout_s)
         given = {name: str(value) for name, value in zip(JAX_ENV_VARS, found, strict=True) if value is not None}
     if not given:
         raise ValueError(

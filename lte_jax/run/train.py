@@ -36,7 +36,6 @@ from lte_jax.host.refill import fill
 from lte_jax.host.verify import Verifier
 from lte_jax.model_io.checkpoint import newest_step
 from lte_jax.records import Group, NoVerdictError
-from lte_jax.report.runs import evaluated_steps
 from lte_jax.run.best import BEST, check_measure, keep_if_best
 from lte_jax.run.evaluate import Benchmark, evaluate, made_with, open_benchmarks
 from lte_jax.run.inputs import read_contents
@@ -193,7 +192,7 @@ class _Trainer:
     def _run(self) -> dict:
         self._compile_ahead()
         evaluation: dict = {}
-        evaluated = evaluated_steps(self.config) if self.benchmarks else []
+        evaluated = self.config.evaluated_steps if self.benchmarks else []
         while True:
             if self.step in evaluated:
                 evaluation = self._evaluate()

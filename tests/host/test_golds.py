@@ -63,7 +63,7 @@ def test_another_file_other_conventions_or_other_code_are_looked_at(opened, monk
 
 def test_the_code_is_that_of_all_that_reads_answers(monkeypatch, tmp_path):
     """Planted in a copy: one more line in a file of the verifier is other code."""
-    (tmp_path / "lte_jax/host/verify").mkdir(parents=True)
+    (tmp_path / "lte_jax/host/answers").mkdir(parents=True)
     (tmp_path / "lte_jax/records.py").write_text("")
     parser = tmp_path / "lte_jax/host/answers/parse.py"
     parser.write_text("a = 1\n")

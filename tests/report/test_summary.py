@@ -8,7 +8,6 @@ import studyfiles as files
 from lte_jax.config import ConfigError
 from lte_jax.report.runs import (
     RunLog,
-    evaluated_steps,
     interpolated,
     last_evaluation,
     read_evaluations,
@@ -240,8 +239,8 @@ def test_tables_print_none_pass_where_k_is_less_than_the_samples(tmp_path):
 
 
 def test_evaluated_steps_end_with_the_last():
-    assert evaluated_steps(files.config(steps=5, every=2)) == [0, 2, 4, 5]
-    assert evaluated_steps(files.config(steps=4, every=2)) == [0, 2, 4]
+    assert files.config(steps=5, every=2).evaluated_steps == [0, 2, 4, 5]
+    assert files.config(steps=4, every=2).evaluated_steps == [0, 2, 4]
 
 
 def test_a_missing_step_or_evaluation_is_refused(tmp_path):
