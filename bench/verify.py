@@ -22,10 +22,11 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from lte_jax.host.answers import judge
+from lte_jax.host.answers.decide import decide, gold_text, read
 from lte_jax.host.answers.extract import extract
 from lte_jax.host.verify import Verifier
 from lte_jax.host.verify.against import other_verifier
+from lte_jax.records import Status
 
 HOSTILE = (
     "9^{9^{9^{9^9}}}", "10^9!", "(" * 500, r"\boxed{" * 500, r"\frac{1}{" * 60, "x^{x^{x^x}}", "nan", "1e309",
@@ -40,7 +41,7 @@ Case = tuple[str, str, bool]  # gold, response, whether it is correct
 
 def forget() -> None:
     """Empties every cache of the fast path."""
-    for cached in (judge.decide, judge.read, judge.gold_text):
+    for cached in (decide, read, gold_text):
         cached.cache_clear()
 
 
@@ -68,7 +69,7 @@ def speed(rows: list[tuple[str, str]], repeats: int) -> dict:
 
 def decided(gold: str, response: str):
     found = extract(response)
-    return judge.decide(gold, found.answer) if found else judge.Status.NO_ANSWER
+    return decide(gold, found.answer) if found else Status.NO_ANSWER
 
 
 def mixed(rows: list[tuple[str, str]], n: int, source: random.Random):

@@ -6,7 +6,7 @@ import pytest
 
 from lte_jax.config import ConventionsConfig
 from lte_jax.host import golds
-from lte_jax.host.answers.judge import _SURE, decide, gold_text, read
+from lte_jax.host.answers.decide import _SURE, decide, gold_text, read
 from lte_jax.host.problems import ProblemError
 from lte_jax.host.verify import check_gold
 from lte_jax.records import Status

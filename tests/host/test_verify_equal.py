@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lte_jax.host.answers.judge import decide
+from lte_jax.host.answers.decide import decide
 from lte_jax.host.verify import check_gold
 from lte_jax.host.verify.slow import decide_fully
 

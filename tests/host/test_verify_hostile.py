@@ -6,7 +6,7 @@ import time
 import pytest
 
 from lte_jax.host.answers.extract import extract
-from lte_jax.host.answers.judge import check_gold, decide
+from lte_jax.host.answers.decide import check_gold, decide
 from lte_jax.host.verify import Verifier, grade
 from lte_jax.records import Status
 

@@ -1,21 +1,19 @@
 r"""What the parser does at a LaTeX command or a known word: fractions, roots, functions, sets, matrices, accents.
 
-Each handler takes the parser, which stands just behind the command, and returns a node.
+`HANDLERS` is the whole table: each takes the parser, which stands just behind the command, and returns a node.
 """
 
 from collections.abc import Callable
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from functools import partial
 
+from lte_jax.host.answers.grammar import Handler, Parser
 from lte_jax.host.answers.products import determinant
 from lte_jax.host.answers.syntax import INFINITY, REALS, Node, Unreadable, scalar
 from lte_jax.host.answers.tokens import FUNCTIONS, GREEK
 
-if TYPE_CHECKING:
-    from lte_jax.host.answers.parse import Parser
-
 _MATRICES = frozenset("pmatrix bmatrix matrix vmatrix Bmatrix smallmatrix array".split())
-OF_SEVERAL = frozenset("max min gcd lcm".split())
+_OF_SEVERAL = frozenset("max min gcd lcm".split())
 _ACCENTS = frozenset("hat bar tilde dot ddot overline overrightarrow widehat".split())
 _NAMES = GREEK | frozenset(
     "hbar ell odot angle triangle partial nabla mho star prime max min gcd lcm dots ldots cdots Re Im".split()
@@ -24,40 +22,15 @@ _INVERSES = {name: f"a{name}" for name in ("sin", "cos", "tan", "cot", "sec", "c
 _MINUS_ONE = Node("num", value=Fraction(-1))
 
 
-def command(parser: "Parser", name: str) -> Node:
-    """The node that begins with this command. Raises Unreadable for one that is not known."""
-    if name in _HANDLERS:
-        return _HANDLERS[name](parser)
-    if name in FUNCTIONS:
-        return _function(parser, FUNCTIONS[name])
-    if name in OF_SEVERAL and parser.stream.sees("(", "{", "lbrace"):
-        return _of_several(parser, name)
-    if name in _NAMES:
-        return parser.symbol(name)
-    if name in _ACCENTS:
-        return parser.symbol(f"{name} {parser.stream.raw_group()}")
-    raise Unreadable(f"\\{name} is not known")
-
-
-def starts_atom(parser: "Parser") -> bool:
-    """Could the next token begin a factor?"""
-    token = parser.stream.next
-    if token.kind in ("num", "repeating", "based", "name"):
-        return True
-    if token.kind == "char":
-        return token.text in "([{" or (token.text == "|" and not parser.bars)
-    return token.kind == "cmd" and token.text in _STARTS
-
-
-def _fraction(parser: "Parser") -> Node:
+def _fraction(parser: Parser) -> Node:
     return Node("div", (parser.argument(), parser.argument()))
 
 
-def _binomial(parser: "Parser") -> Node:
+def _binomial(parser: Parser) -> Node:
     return Node("fn", (parser.argument(), parser.argument()), "binom")
 
 
-def _root(parser: "Parser") -> Node:
+def _root(parser: Parser) -> Node:
     index = None
     if parser.stream.accept("["):
         index = scalar(parser.sum())
@@ -69,7 +42,7 @@ def _root(parser: "Parser") -> Node:
     return Node("pow", (inner, Node("div", (Node("num", value=Fraction(1)), index))))
 
 
-def _set(parser: "Parser") -> Node:
+def _set(parser: Parser) -> Node:
     r"""`\{1, 2\}`, or what a condition says of a name: `\{x \mid x > 2\}` is `x > 2`."""
     stream = parser.stream
     if stream.accept("rbrace"):
@@ -83,7 +56,7 @@ def _set(parser: "Parser") -> Node:
     return Node("set", inner.args if inner.op == "list" else (inner,))
 
 
-def _conditional(parser: "Parser") -> Node:
+def _conditional(parser: Parser) -> Node:
     parser.bars += 1  # a bar ends the head
     head = parser.union()
     if parser.stream.accept("in"):
@@ -96,15 +69,21 @@ def _conditional(parser: "Parser") -> Node:
     return condition if head.op == "sym" else Node("where", (head, condition))
 
 
-def _of_several(parser: "Parser", name: str) -> Node:
-    r"""`\max(a, b)`, `\max\{a, b\}`, `\gcd(12, 18)`."""
+def _name(name: str, parser: Parser) -> Node:
+    return parser.symbol(name)
+
+
+def _of_several(name: str, parser: Parser) -> Node:
+    r"""`\max(a, b)`, `\max\{a, b\}`, `\gcd(12, 18)`; without a bracket only a name."""
+    if not parser.stream.sees("(", "{", "lbrace"):
+        return parser.symbol(name)
     group = parser.atom()
     parts = group.args if group.op in ("tuple", "list", "set") else (group,)
     return Node("fn", tuple(sorted(map(scalar, parts), key=repr)), name)
 
 
-def _fence(close: str, function: str) -> Callable[["Parser"], Node]:
-    def handler(parser: "Parser") -> Node:
+def _fence(close: str, function: str) -> Callable[[Parser], Node]:
+    def handler(parser: Parser) -> Node:
         inner = parser.sum()
         parser.stream.expect(close)
         return Node("fn", (scalar(inner),), function)
@@ -112,13 +91,13 @@ def _fence(close: str, function: str) -> Callable[["Parser"], Node]:
     return handler
 
 
-def _angle_brackets(parser: "Parser") -> Node:
+def _angle_brackets(parser: Parser) -> Node:
     inner = parser.list_of()
     parser.stream.expect("rangle")
     return Node("tuple", inner.args if inner.op == "list" else (inner,), "()")
 
 
-def _number_set(parser: "Parser") -> Node:
+def _number_set(parser: Parser) -> Node:
     name = parser.stream.raw_group()
     if name not in ("R", "Z", "N", "Q", "C"):
         raise Unreadable(f"{name!r} is no set of numbers")
@@ -127,7 +106,7 @@ def _number_set(parser: "Parser") -> Node:
     return REALS if name == "R" else Node("text", value=f"the set {name}")
 
 
-def _environment(parser: "Parser") -> Node:
+def _environment(parser: Parser) -> Node:
     kind = parser.stream.raw_group()
     if kind not in _MATRICES and kind != "cases":
         raise Unreadable(f"environment {kind!r} is not known")
@@ -145,7 +124,7 @@ def _environment(parser: "Parser") -> Node:
     return Node("cases" if kind == "cases" else "matrix", parts, (len(rows), len(rows[0])))
 
 
-def _rows(parser: "Parser", entry: Callable[[], Node]) -> list[list[Node]]:
+def _rows(parser: Parser, entry: Callable[[], Node]) -> list[list[Node]]:
     rows: list[list[Node]] = [[]]
     while not parser.stream.accept("end"):
         if parser.stream.accept("newline"):
@@ -157,7 +136,7 @@ def _rows(parser: "Parser", entry: Callable[[], Node]) -> list[list[Node]]:
     return [row for row in rows if row]
 
 
-def _function(parser: "Parser", name: str) -> Node:
+def _function(name: str, parser: Parser) -> Node:
     power = base = None
     while parser.stream.sees("^", "_"):
         if parser.stream.take().text == "^":
@@ -182,7 +161,7 @@ def _function(parser: "Parser", name: str) -> Node:
     return node if power is None else Node("pow", (node, power))
 
 
-def _python_base(parser: "Parser") -> Node | None:
+def _python_base(parser: Parser) -> Node | None:
     """The 2 of `log2(8)`."""
     number, bracket = (parser.stream.ahead(2) + [parser.stream.next])[:2]
     if number.kind != "num" or number.text not in ("2", "10") or number.spaced or bracket.text != "(":
@@ -190,18 +169,26 @@ def _python_base(parser: "Parser") -> Node | None:
     return Node("num", value=Fraction(parser.stream.take().text))
 
 
-def _bare_argument(parser: "Parser") -> Node:
+def _bare_argument(parser: Parser) -> Node:
     r"""The argument of `\sin 2 \pi t`: factors up to a sign, a bracket or another function."""
     if parser.stream.accept("-"):
         inner = scalar(parser.power())
         return Node("neg", (inner,))
     node = scalar(parser.power())
-    while starts_atom(parser) and not parser.stream.sees("(", "[", "|", *FUNCTIONS):
+    while parser.starts_factor() and not parser.stream.sees("(", "[", "|", *FUNCTIONS):
         node = scalar(parser.adjacent(node))
     return node
 
 
-_HANDLERS: dict[str, Callable[["Parser"], Node]] = {
+def _accented(name: str, parser: Parser) -> Node:
+    return parser.symbol(f"{name} {parser.stream.raw_group()}")
+
+
+HANDLERS: dict[str, Handler] = {
+    **{name: partial(_name, name) for name in _NAMES},
+    **{name: partial(_accented, name) for name in _ACCENTS},
+    **{name: partial(_function, function) for name, function in FUNCTIONS.items()},
+    **{name: partial(_of_several, name) for name in _OF_SEVERAL},
     "frac": _fraction,
     "sqrt": _root,
     "binom": _binomial,
@@ -217,4 +204,3 @@ _HANDLERS: dict[str, Callable[["Parser"], Node]] = {
     "infty": lambda parser: INFINITY,
     "imath": lambda parser: Node("const", value="i"),
 }
-_STARTS = frozenset(_HANDLERS) | frozenset(FUNCTIONS) | _NAMES | _ACCENTS

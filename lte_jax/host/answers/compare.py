@@ -1,4 +1,4 @@
-"""Are two parsed answers the same? Decides shapes (lists, intervals, equations …); leaves scalars to an arithmetic.
+"""Are two parsed answers the same? Decides forms (lists, intervals, equations …); leaves scalars to an arithmetic.
 
 The same code runs in the caller, with exact.ExactArithmetic, and in a worker, with symbolic.SymbolicArithmetic.
 """
@@ -8,7 +8,7 @@ from fractions import Fraction
 from lte_jax.config import ConventionsConfig
 from lte_jax.host.answers.exact import last_place, rational
 from lte_jax.host.answers.limits import MAX_COMPARISONS
-from lte_jax.host.answers.shapes import (
+from lte_jax.host.answers.normal_form import (
     DUMMY,
     bound_name,
     is_definition,
@@ -16,7 +16,7 @@ from lte_jax.host.answers.shapes import (
     is_inequality,
     is_name,
     names,
-    shape,
+    normal_form,
 )
 from lte_jax.host.answers.syntax import Node, TooLarge, is_inexact, replace, symbols, walk
 from lte_jax.host.answers.units import units_conflict
@@ -48,17 +48,17 @@ class Comparison:
             given = names(gold), names(answer)
             if None not in given and given[0] != given[1]:
                 return False  # x = 1 or x = 2 is not x = 1, y = 2
-        shapes = _same_dummies(shape(gold), shape(answer))
-        if (is_inequality(gold) or is_inequality(answer)) and "list" in (shapes[0].op, shapes[1].op):
+        forms = _same_dummies(normal_form(gold), normal_form(answer))
+        if (is_inequality(gold) or is_inequality(answer)) and "list" in (forms[0].op, forms[1].op):
             return False  # 1 < x < 2 is not 1, 2
-        return self._shaped(*shapes)
+        return self._by_form(*forms)
 
     def _alternatives(self, gold: Node, answer: Node) -> bool:
         """Of `sqrt(2) = 1.41…` rounded, either value will do."""
         pairs = ((left, right) for left in _spellings(gold) for right in _spellings(answer))
         return any(self.same(left, right) for left, right in pairs)
 
-    def _shaped(self, gold: Node, answer: Node) -> bool:
+    def _by_form(self, gold: Node, answer: Node) -> bool:
         if "given" in (gold.op, answer.op):
             return self._given(gold, answer)
         if is_equation(gold) or is_equation(answer):

@@ -72,7 +72,7 @@ def complement(found: Pieces) -> Pieces:
     return [*result, (low, _HIGHEST)] if low <= _HIGHEST else result
 
 
-def canonical(node: Node) -> Node:
+def simplified(node: Node) -> Node:
     """The one form of a union, intersection or difference; the node itself where its ends are not rational."""
     found = pieces(node) if node.op in ("union", "inter", "minus") else None
     if found is None:

@@ -13,7 +13,7 @@ from lte_jax.host.answers.limits import MAX_ANSWER_CHARS
 from lte_jax.host.answers.numerals import word_value
 from lte_jax.host.answers.syntax import TooLarge
 from lte_jax.host.answers.tokens import GREEK
-from lte_jax.host.answers.units import canonical
+from lte_jax.host.answers.units import known_units
 
 _CHARACTERS = {
     **dict.fromkeys("−–—‒﹣－", "-"),
@@ -173,7 +173,7 @@ def _mark_unit(text: str) -> str:
     for pattern in (_WORD_UNIT, _GLUED_UNIT, _SHORT_UNIT):
         match = pattern.search(text[-60:])
         if match is None and pattern is _GLUED_UNIT and (match := _GLUED_WORD.search(text[-60:])):
-            match = match if canonical(match.group(1)) else None
+            match = match if known_units(match.group(1)) else None
         if match and not _NOT_A_UNIT.search(match.group(1)):
             words, _, power = match.group(1).partition("^")
             begin = len(text) - len(text[-60:]) + match.start()

@@ -1,7 +1,7 @@
 """Why a verdict is not `equal`, in plain words."""
 
 from lte_jax.config import ConventionsConfig
-from lte_jax.host.answers.judge import check_gold, read
+from lte_jax.host.answers.decide import check_gold, read
 from lte_jax.host.answers.normalise import normalise
 from lte_jax.host.answers.syntax import TooLarge, Unreadable
 from lte_jax.records import Status, Verdict

@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-# Scalars: num sym const add mul div neg pow call fn deg pct unit base pm
-# Shapes: tuple set list matrix union minus rel in ratio text approx cases where inter given compound
-SHAPES = frozenset(
+# Numbers: num sym const add mul div neg pow call fn deg pct unit base pm
+_NO_NUMBERS = frozenset(
     "tuple set list matrix union minus rel in ratio text approx cases where inter given compound".split()
 )
 
@@ -37,7 +36,7 @@ class Node:
 
     @property
     def scalar(self) -> bool:
-        return self.op not in SHAPES
+        return self.op not in _NO_NUMBERS
 
 
 def scalar(node: Node) -> Node:

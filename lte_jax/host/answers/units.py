@@ -35,7 +35,7 @@ def changes_the_number(unit: str) -> bool:
     return bool(words) and (words[0] in ("squared", "cubed", "at") or not _CHANGES.isdisjoint(words))
 
 
-def canonical(unit: str) -> tuple[tuple[str, int], ...] | None:
+def known_units(unit: str) -> tuple[tuple[str, int], ...] | None:
     """((unit, power), …) of known units, `m/s` or `miles per hour` included; None where one is not known."""
     if unit.startswith("mod "):
         return ((unit, 1),)
@@ -76,5 +76,5 @@ def units_conflict(left: str, right: str) -> bool:
     """5 cents is not 5 dollars; an unknown or missing unit never conflicts."""
     if not left or not right:
         return False
-    known = canonical(left), canonical(right)
+    known = known_units(left), known_units(right)
     return None not in known and known[0] != known[1]

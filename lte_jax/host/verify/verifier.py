@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from lte_jax.config import ConventionsConfig, VerifyConfig
 from lte_jax.host.answers.extract import Found, extract
-from lte_jax.host.answers.judge import DEFAULT, check_gold, decide, shape_of
+from lte_jax.host.answers.decide import DEFAULT, check_gold, decide, kind_of
 from lte_jax.host.verify.pool import Outcome, Pool
 from lte_jax.host.verify.reward import Reward
 from lte_jax.records import Problem, Status, Verdict
@@ -77,13 +77,13 @@ class Verifier:
         """Verdicts for (gold, response, truncated), in order. TIMEOUT and CRASH are no verdict."""
         prepared = [_prepare(*item, self._conventions) for item in items]
         questions = [(item.gold, text, self._conventions) for item in prepared for text in item.candidates]
-        outcomes = self._settle(questions, self._config.batch_timeout_s)
+        outcomes = self._statuses(questions, self._config.batch_timeout_s)
         return [_verdict(item, outcomes, self._conventions) for item in prepared]
 
     def same_answer(self, pairs: Sequence[tuple[str, str]]) -> list[bool | None]:
         """Mathematical equality of two short answers, without tolerance; None where it is not decided in time."""
         questions = [(left, right, self._exactly) for left, right in pairs]
-        outcomes = self._settle(questions, self._config.equality_timeout_s)
+        outcomes = self._statuses(questions, self._config.equality_timeout_s)
         truth = {Status.EQUAL: True, Status.DIFFERENT: False}
         return [truth.get(outcomes[question][0]) for question in questions]
 
@@ -100,21 +100,21 @@ class Verifier:
         """Why a reference answer cannot be used, or None. A custom reward may do with it what it likes."""
         return None if self._reward else check_gold(answer, self._conventions)
 
-    def _settle(self, questions: Sequence[Question], limit_s: float) -> dict[Question, tuple[Status, float]]:
+    def _statuses(self, questions: Sequence[Question], limit_s: float) -> dict[Question, tuple[Status, float]]:
         """Status and seconds for each distinct question: exact arithmetic, then the cache, then the workers."""
-        settled: dict[Question, tuple[Status, float]] = {}
+        statuses: dict[Question, tuple[Status, float]] = {}
         hard: list[Question] = []
         for question in dict.fromkeys(questions):
             status = decide(*question) or self._cache.get(question)
             if status is None:
                 hard.append(question)
             else:
-                settled[question] = (status, 0.0)
+                statuses[question] = (status, 0.0)
         tasks = [(gold, answer, conventions.model_dump()) for gold, answer, conventions in hard]
         outcomes = self._pool.run(tasks, limit_s) if hard else []
         for question, outcome in zip(hard, outcomes, strict=True):
-            settled[question] = (self._cache.keep(question, outcome), outcome.seconds)
-        return settled
+            statuses[question] = (self._cache.keep(question, outcome), outcome.seconds)
+        return statuses
 
 
 class _Cache:
@@ -153,12 +153,12 @@ def _candidates(gold: str, found: Found, conventions: ConventionsConfig) -> tupl
     """
     if len(found.several) < 2 or not conventions.join_boxes:
         return (found.answer,)
-    together, shape = ", ".join(found.several), shape_of(gold)
-    if found.joined and shape != "named":
+    together, kind = ", ".join(found.several), kind_of(gold)
+    if found.joined and kind != "named":
         return (together,)
-    if shape == "list":
+    if kind == "list":
         return (found.answer, together)
-    if shape == "named" and found.named:
+    if kind == "named" and found.named:
         return (found.answer, ", ".join(found.named))
     return (found.answer,)
 

@@ -6,7 +6,7 @@ Works on trees alone; what is equal is compare.py's to say.
 from fractions import Fraction
 
 from lte_jax.host.answers.exact import rational
-from lte_jax.host.answers.intervals import canonical
+from lte_jax.host.answers.intervals import simplified
 from lte_jax.host.answers.syntax import INFINITY, MINUS_INFINITY, REALS, Node, contains, replace, symbols
 
 DUMMY = "integer "  # begins the name of a letter that stands for any integer
@@ -14,23 +14,23 @@ _FLIPPED = {"<": ">", ">": "<", "<=": ">=", ">=": "<=", "=": "=", "!=": "!="}
 _INEQUALITIES = frozenset({"<", ">", "<=", ">=", "!="})
 
 
-def shape(node: Node) -> Node:
+def normal_form(node: Node) -> Node:
     """The answer in the form that is compared."""
     if node.op in ("list", "set"):
         return _collection(node)
     values = signs(node)
     if len(values) > 1:
-        return Node("list", tuple(shape(value) for value in values))
+        return Node("list", tuple(normal_form(value) for value in values))
     if node.op == "rel" and len(node.args) == 2 and node.value == ("=",) and node.args[1].op == "list":
-        return shape(node.args[1])
+        return normal_form(node.args[1])
     if node.op == "tuple" and node.value == "[]" and all(_is_row(part, node.args[0]) for part in node.args):
         parts = tuple(entry for row in node.args for entry in row.args)
         return Node("matrix", parts, (len(node.args), len(node.args[0].args)))  # [[1, 2], [3, 4]]
     if node.op in ("minus", "union", "inter"):
         node = Node(
-            node.op, tuple(shape(part) if part.op in ("rel", "minus", "union", "inter") else part for part in node.args)
+            node.op, tuple(normal_form(part) if part.op in ("rel", "minus", "union", "inter") else part for part in node.args)
         )
-        if (whole := canonical(node)) != node:
+        if (whole := simplified(node)) != node:
             return whole
     if node.op == "minus":
         return without(node.args[0], node.args[1].args) if node.args[1].op == "set" else node
@@ -61,22 +61,22 @@ def _collection(node: Node) -> Node:
     if node.op == "list" and (family := _family(node)):
         return family
     if len(stated) == 1 and len(node.args) > 1:
-        return shape(stated[0])  # 2 k pi, k in Z
+        return normal_form(stated[0])  # 2 k pi, k in Z
     if node.op == "list" and (whole := _system(stated) or _excluded(stated)):
         return whole
     op = node.op
     if len(names(node) or ()) == 1:  # x = 1 or x = 2; the name is compare.py's to look at
         op, stated = "set", [oriented(part).args[1] for part in stated]
     values = [value for part in stated for value in signs(part)]
-    parts = [shape(value) for value in values]
+    parts = [normal_form(value) for value in values]
     if op == "list" and len(parts) > 1 and len(parts) == len(stated) and all(map(is_inequality, stated)):
         if len({bound_name(part) for part in stated}) > 1:
             return Node("list", tuple(parts))
         between = _between(parts) if node.value != "or" else None
-        both = canonical(Node("inter", tuple(parts))) if node.value != "or" else None
+        both = simplified(Node("inter", tuple(parts))) if node.value != "or" else None
         if both and both.op in ("tuple", "union"):
             return both  # 0 < x < 5, x != 1
-        return between or canonical(Node("union", tuple(parts)))  # x < 1 or x > 2
+        return between or simplified(Node("union", tuple(parts)))  # x < 1 or x > 2
     return Node(op, tuple(parts))
 
 
@@ -98,7 +98,7 @@ def _family(node: Node) -> Node | None:
                 dummies[part.args[0]] = Node("sym", value=f"{DUMMY}{len(dummies)}")
         elif part.op != "sym":
             kept.append(part)
-    answer = shape(replace(answer, dummies.get))
+    answer = normal_form(replace(answer, dummies.get))
     return Node("given", (answer, *kept)) if kept else answer
 
 

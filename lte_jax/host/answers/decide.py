@@ -13,7 +13,7 @@ from lte_jax.host.answers.markers import in_ascii
 from lte_jax.host.answers.normalise import normalise, squeeze
 from lte_jax.host.answers.parse import parse
 from lte_jax.host.answers.sentences import is_sentence
-from lte_jax.host.answers.shapes import shape
+from lte_jax.host.answers.normal_form import normal_form
 from lte_jax.host.answers.syntax import Node, TooLarge, Undecided, Unreadable
 from lte_jax.host.answers.units import currencies_conflict
 from lte_jax.host.answers.words import meaning
@@ -72,10 +72,10 @@ def _stated(sentence: str) -> str:
     return answer
 
 
-def shape_of(gold: str) -> str:
+def kind_of(gold: str) -> str:
     """`list` for a list or a set (1 ± 2 is one), `named` for a tuple or `x = 1, y = 2`, else `other`."""
     try:
-        node = shape(read(gold_text(gold)))
+        node = normal_form(read(gold_text(gold)))
     except (Unreadable, TooLarge):
         return "other"
     if node.op in ("list", "set"):
@@ -136,7 +136,7 @@ def _is_readable(text: str) -> bool:
     return True
 
 
-def settle(gold: str, answer: str, arithmetic, conventions: ConventionsConfig) -> Status:
+def status_by(gold: str, answer: str, arithmetic, conventions: ConventionsConfig) -> Status:
     """The status of an answer by one arithmetic. Raises Undecided where that does not reach."""
     written = gold
     try:
@@ -159,7 +159,7 @@ def settle(gold: str, answer: str, arithmetic, conventions: ConventionsConfig) -
 def decide(gold: str, answer: str, conventions: ConventionsConfig = DEFAULT) -> Status | None:
     """The status of an answer where exact arithmetic will do, None where a worker must decide. Never raises."""
     try:
-        return settle(gold, answer, ExactArithmetic(), conventions)
+        return status_by(gold, answer, ExactArithmetic(), conventions)
     except Undecided:
         return None
 
