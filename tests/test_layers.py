@@ -45,7 +45,7 @@ NARROWER = {
     **{f"plan.{name}": ("jax", "device", "engine") for name in ("costs", "memory", "nearest", "show", "targets")},
     "plan.make": ("jax", "engine"),
     "model_io.hf_config": ("jax", "flax", "orbax", "host", "storage"),
-    "host.answers.judge": ("sympy",),
+    "host.answers.decide": ("sympy",),
 }
 PRIVATE = "run.jax_private"  # the one module that may import names beginning with _
 # The rows whose import must not load jax, directly or through others: what reads files and text alone.
@@ -119,12 +119,41 @@ def test_a_folder_imports_only_what_its_row_allows(row):
     assert found and {module: bad for module, bad in found.items() if bad} == {}
 
 
+def circle(uses: dict[str, set[str]]) -> list[str]:
+    """The modules that are in a circle or use one that is."""
+    left = {module: set(others) for module, others in uses.items()}
+    while free := [module for module, others in left.items() if not others & left.keys()]:
+        for module in free:
+            del left[module]
+    return sorted(left)
+
+
+def test_no_modules_import_one_another_in_a_circle():
+    """For type checkers neither: what stands under TYPE_CHECKING counts."""
+    named = {module: imports(path.read_text("utf-8")) for module, path in MODULES.items()}
+    names = {module: {name.removeprefix("lte_jax.") for name in found} for module, found in named.items()}
+    uses = {
+        module: {other for other in MODULES if other != module and any(_is_of(name, other) for name in found)}
+        for module, found in names.items()
+    }
+    assert circle(uses) == []
+
+
+def _is_of(name: str, module: str) -> bool:
+    """`host.answers.parse.parse` is of the module host.answers.parse; a folder's __init__ only gives what it holds."""
+    return name == module or name.rpartition(".")[0] == module and name not in MODULES
+
+
+def test_a_circle_is_seen():
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": set()}) == ["a", "b", "c"]
+
+
 @pytest.mark.parametrize(
     ("module", "source"),
     [
         ("host.explore", "def f():\n    import jax.numpy as jnp"),
         ("host.verify.pool", "from lte_jax.engine import boundary"),
-        ("host.answers.judge", "from lte_jax.host.verify.pool import Pool"),
+        ("host.answers.decide", "from lte_jax.host.verify.pool import Pool"),
         ("host.prompts", "from .tokenizer import Tokenizer"),
         ("records", "import numpy"),
         ("config", "from lte_jax.records import Problem"),
