@@ -730,12 +730,6 @@ class Config(Section):
             )
         return self
 
-    @property
-    def evaluated_steps(self) -> list[int]:
-        """Numbers of steps after which a run is evaluated: fixed before it starts; none with `eval.every` 0."""
-        every = self.eval.every
-        return sorted({*range(0 if self.eval.at_start else every, self.steps, every), self.steps}) if every else []
-
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     """Reads one YAML file and applies `section.key=value` overrides. Raises ConfigError."""

@@ -39,9 +39,8 @@ ROWS = {
 }
 # Modules that are held to less than their row: what else a row allows is not for them.
 NARROWER = {
-    **{f"device.{name}": ("flax",) for name in ("update", "sampler", "logprob", "loss", "objectives", "arrays", "mesh")},
-    "device.loss": ("flax", "optax"),
-    "device.sampler": ("flax", "optax"),
+    "device.update": ("flax",),
+    **{f"device.{name}": ("flax", "optax") for name in ("sampler", "logprob", "loss", "objectives", "arrays", "mesh")},
     **{f"plan.{name}": ("jax", "device", "engine") for name in ("costs", "memory", "nearest", "show", "targets")},
     "plan.make": ("jax", "engine"),
     "model_io.hf_config": ("jax", "flax", "orbax", "host", "storage"),

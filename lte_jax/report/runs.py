@@ -13,7 +13,7 @@ from itertools import accumulate
 from pathlib import Path
 
 from lte_jax.config import Config, ConfigError
-from lte_jax.storage.run_files import read_metrics, whole_lines
+from lte_jax.storage.run_files import evaluated_steps, read_metrics, whole_lines
 
 COSTS = ("rollouts", "tokens", "seconds")
 SECONDS_MEASURED = (
@@ -71,7 +71,7 @@ def read_run(folder: Path, arm: str, seed: int, config: Config) -> RunLog:
     if [row["step"] for row in rows] != list(range(config.steps)):
         raise ConfigError(f"{folder}/metrics: wanted one row for each of {config.steps} steps, got {len(rows)} rows")
     found = read_evaluations(folder)
-    steps = config.evaluated_steps
+    steps = evaluated_steps(config)
     missing = [step for step in steps if step not in found]
     if missing:
         raise ConfigError(f"{folder}/eval: no evaluation of step {missing[0]}; wanted steps {steps}")

@@ -19,6 +19,7 @@ from lte_jax.records import Problem
 from lte_jax.run.positions import check_positions, training_rows
 from lte_jax.run.session import check_plugins, check_vocabulary, open_problems
 from lte_jax.storage.paths import is_remote
+from lte_jax.storage.run_files import evaluated_steps
 
 Say = Callable[[str], None]
 
@@ -93,7 +94,7 @@ def _say_evaluations(config: Config, verifier: Verifier, say: Say, show: Say) ->
     for entry in config.eval.benchmarks:
         n_problems = len(open_problems(entry.path, verifier, say, show)[: config.eval.limit or None])
         n_responses += n_problems * (entry.samples or config.eval.samples)
-    say(f"evaluations: {len(config.evaluated_steps)} of {n_responses:,} responses each")
+    say(f"evaluations: {len(evaluated_steps(config))} of {n_responses:,} responses each")
 
 
 def _say_steps(

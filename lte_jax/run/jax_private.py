@@ -1,4 +1,4 @@
-"""What is read of jax that has no public name, all in one place: tests/test_jax_private.py holds it to the installed jax."""
+"""What is read of jax that has no public name, all in one place. A test holds it to the installed jax."""
 
 from typing import Any, NamedTuple
 
@@ -20,7 +20,9 @@ def key_value_store() -> Store | None:
 
 
 def detected_cluster(timeout_s: float) -> tuple:
-    """(coordinator's address, number of processes, own number) as jax finds them on a TPU pod, under SLURM, Kubernetes or
-    Open MPI; None for what is not found."""
+    """(coordinator's address, number of processes, own number), each None where it is not found.
+
+    As jax finds them on a TPU pod, under SLURM, Kubernetes or Open MPI.
+    """
     detect = clusters.ClusterEnv.auto_detect_unset_distributed_params
     return detect(None, None, None, None, None, int(timeout_s))[:3]

@@ -49,7 +49,7 @@ from lte_jax.run.starting import pinned
 from lte_jax.run.step_metrics import combine, phase_metrics
 from lte_jax.storage.paths import open_path, refuse_overlap
 from lte_jax.storage.recorded import read_recorded, reuse_verdicts
-from lte_jax.storage.run_files import RunFiles
+from lte_jax.storage.run_files import RunFiles, evaluated_steps
 from lte_jax.storage.sinks import Sinks
 from lte_jax.terminal.live import Live
 
@@ -192,7 +192,7 @@ class _Trainer:
     def _run(self) -> dict:
         self._compile_ahead()
         evaluation: dict = {}
-        evaluated = self.config.evaluated_steps if self.benchmarks else []
+        evaluated = evaluated_steps(self.config) if self.benchmarks else []
         while True:
             if self.step in evaluated:
                 evaluation = self._evaluate()

@@ -11,6 +11,7 @@ from typing import Any
 
 from etils import epath
 
+from lte_jax.config import Config
 from lte_jax.metric import Metric
 from lte_jax.records import Group, Rollout
 from lte_jax.storage.paths import write_whole
@@ -18,6 +19,12 @@ from lte_jax.storage.timeline import write_timeline
 
 CHANGES = "changes.jsonl"
 METRICS = "metrics.json"
+
+
+def evaluated_steps(config: Config) -> list[int]:
+    """Numbers of steps after which a run is evaluated: fixed before it starts; none with `eval.every` 0."""
+    every = config.eval.every
+    return sorted({*range(0 if config.eval.at_start else every, config.steps, every), config.steps}) if every else []
 
 
 class RunFiles:

@@ -10,6 +10,7 @@ from statistics import fmean
 from lte_jax.config import Config
 from lte_jax.host.scores import t_interval
 from lte_jax.report.runs import COSTS, SECONDS_MEASURED, RunLog, interpolated
+from lte_jax.storage.run_files import evaluated_steps
 
 FEWEST = 3  # seeds or bases for a verdict: two of them agree by chance, and their interval shrinks to a point
 EDGE_STEPS = 10  # training figures at the start and the end are means over so many steps, at most half of all
@@ -28,13 +29,13 @@ def summarise(config: Config, logs: Sequence[RunLog]) -> dict:
         "held_out": held_out,
         "measures": measures,
         "benchmarks": {name: {key: end[name][key] for key in ("n_problems", "n_samples")} for name in end},
-        "steps": config.evaluated_steps,
+        "steps": evaluated_steps(config),
         "budgets": budgets,
         "notes": _notes(config, end[held_out]),
         "arms": {
             arm: {
                 "overrides": list(config.study.arms[arm]),
-                "by_step": [_at_step(runs, held_out, step) for step in config.evaluated_steps],
+                "by_step": [_at_step(runs, held_out, step) for step in evaluated_steps(config)],
                 **{f"at_equal_{cost}": _at_cost(runs, held_out, measures, cost, budgets[cost]) for cost in COSTS},
                 "other_benchmarks": {name: _edges(runs, name, config.steps) for name in others},
                 "training": _training(runs),

@@ -14,6 +14,7 @@ from lte_jax.report.runs import (
     read_run,
     without_compiling,
 )
+from lte_jax.storage.run_files import evaluated_steps
 from lte_jax.study.bases import bases_table, over_bases
 from lte_jax.study.plots import plot_curves, plot_differences
 from lte_jax.study.rescue import NO_RESCUE, find_rescue, rescue_text
@@ -239,8 +240,8 @@ def test_tables_print_none_pass_where_k_is_less_than_the_samples(tmp_path):
 
 
 def test_evaluated_steps_end_with_the_last():
-    assert files.config(steps=5, every=2).evaluated_steps == [0, 2, 4, 5]
-    assert files.config(steps=4, every=2).evaluated_steps == [0, 2, 4]
+    assert evaluated_steps(files.config(steps=5, every=2)) == [0, 2, 4, 5]
+    assert evaluated_steps(files.config(steps=4, every=2)) == [0, 2, 4]
 
 
 def test_a_missing_step_or_evaluation_is_refused(tmp_path):
