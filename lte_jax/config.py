@@ -302,10 +302,13 @@ class EngineConfig(Section):
 class CurriculumConfig(Section):
     """Which problems a step takes, and how many rollouts each gets."""
 
-    name: named("shuffled") = setting(
-        "shuffled", "shuffled: each problem once per epoch, with sample.group_size rollouts", METHOD
+    name: named("shuffled", "knapsack", "nearest", "stages", "ladder") = setting(
+        "shuffled",
+        "shuffled: each problem once per epoch, with sample.group_size rollouts; the same number in all, dealt by what is "
+        "likely to be learned; problems of pass rate near one half; from easy to hard; unsolved ones in easier forms",
+        METHOD,
     )
-    args: PluginArguments = setting(Arguments(), "settings of a curriculum of your own", METHOD)
+    args: PluginArguments = setting(Arguments(), "settings of the curriculum, those of its own", METHOD)
     history: int = setting(
         0, "first-round outcomes that are remembered of each problem, the newest; 0: none", METHOD, ge=0
     )

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "lte_jax"
 
-BASE = ("records", "config", "metric", "plugins")
+BASE = ("records", "config", "metric", "method", "plugins")
 TEXT = (*BASE, "host.tokenizers", "host.answers", "host.verify", "host")
 BELOW_RUN = (*TEXT, "device", "engine", "storage", "terminal", "model_io")
 
@@ -20,12 +20,13 @@ ROWS = {
     "records": ((), ()),
     "config": ((), ("pydantic", "yaml")),
     "metric": ((), ()),
+    "method": ((), ()),
     "plugins": (("config",), ("pydantic",)),
     "host.tokenizers": (("records",), ("jinja2", "sentencepiece", "tokenizers", "transformers")),
     "host.answers": (("records", "config"), ("sympy",)),
     "host.verify": (("records", "config", "plugins", "host.answers"), ("math_verify",)),
     "host": ((*BASE, "host.tokenizers", "host.answers", "host.verify"), ("numpy", "pyarrow", "pydantic")),
-    "device": (("config", "metric", "plugins"), ("jax", "numpy", "flax", "optax", "pydantic")),
+    "device": (("config", "metric", "method", "plugins"), ("jax", "numpy", "flax", "optax", "pydantic")),
     "engine": ((*BASE, "device"), ("jax", "numpy")),
     "storage": (BASE, ("etils", "fsspec", "tensorboardX", "wandb")),
     "terminal": (BASE, ("rich",)),

@@ -1,8 +1,8 @@
 """Which problems a step takes, in what form, and how many rollouts each gets.
 
-A curriculum is a frozen record, a subclass of `Curriculum`, here or in a module of the user's own
-(`curriculum.name=module:Name`). Its memory is plain JSON, saved in the checkpoint under a name of its own, and the same
-on every process.
+A curriculum is a frozen record, a subclass of `Curriculum`: the package's are in `host/curricula/`, your own in a module
+of yours (`curriculum.name=module:Name`). Its memory is plain JSON, saved in the checkpoint under a name of its own, and
+the same on every process.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from lte_jax.config import Config, ConfigError
 from lte_jax.host.problems import take
 from lte_jax.host.prompts import PromptBuilder
-from lte_jax.plugins import arguments, resolve_class
+from lte_jax.method import Method, Source
 from lte_jax.records import Group, Plan, Problem, Prompt
 
 Prompted = Sequence[tuple[Problem, Prompt]]  # every training problem with its plain prompt
@@ -39,6 +39,7 @@ class Curriculum:
     args: Any = None  # its own settings, as its `Args` validated `curriculum.args`
 
     Args: ClassVar[type[BaseModel] | None] = None
+    METHOD: ClassVar[Method | None] = None
 
     def choose(self, n: int, at: Position, memory: dict) -> tuple[Plan, ...]:
         """The next n plans. A pure function: dynamic sampling calls it again within a step, with another cursor and the
@@ -55,6 +56,8 @@ class Curriculum:
 class Shuffled(Curriculum):
     """Every problem once per epoch, in an order drawn from (seed, epoch), with G rollouts of its plain prompt each."""
 
+    METHOD = Method("every problem once per epoch, with G rollouts", "", Source.OURS, "curricula")
+
     def choose(self, n: int, at: Position, memory: dict) -> tuple[Plan, ...]:
         taken = take(self.problems, at.seed, at.cursor, n)
         group_size = self.config.sample.group_size
@@ -62,16 +65,6 @@ class Shuffled(Curriculum):
 
     def observe(self, memory: dict, groups: Sequence[Group]) -> dict:
         return remember(memory, groups, self.config.curriculum.history)
-
-
-CURRICULA: dict[str, type[Curriculum]] = {"shuffled": Shuffled}
-
-
-def make_curriculum(config: Config, problems: Prompted, prompts: PromptBuilder) -> Curriculum:
-    """The curriculum that `curriculum.name` names, with its own settings. Raises ConfigError."""
-    named = resolve_class("curriculum.name", config.curriculum.name, CURRICULA, Curriculum)
-    args = arguments("curriculum.args", config.curriculum.args, named.Args)
-    return named(config, problems, prompts, args)
 
 
 def chosen(curriculum: Curriculum, n: int, at: Position, memory: dict) -> tuple[Plan, ...]:
@@ -89,6 +82,12 @@ def chosen(curriculum: Curriculum, n: int, at: Position, memory: dict) -> tuple[
 def outcomes(memory: dict, problem_id: str) -> str:
     """What is remembered of a problem's first rounds in earlier steps, oldest first: 1 right, 0 wrong."""
     return memory.get("seen", {}).get(problem_id, "")
+
+
+def estimate(bits: str, prior: float, strength: float) -> float:
+    """The pass rate after outcomes such as "011": the mean of a Beta distribution that starts as `strength` outcomes of
+    rate `prior`."""
+    return (bits.count("1") + strength * prior) / (len(bits) + strength)
 
 
 def remember(memory: dict, groups: Sequence[Group], most: int) -> dict:

@@ -25,7 +25,8 @@ from lte_jax.engine.compile_ahead import compile_programs, sampling_programs, up
 from lte_jax.engine.rollout import Round
 from lte_jax.host.advantage import with_advantages
 from lte_jax.host.credit import make_credits, observed
-from lte_jax.host.curriculum import Curriculum, Position, chosen, make_curriculum
+from lte_jax.host.curricula import make_curriculum
+from lte_jax.host.curriculum import Curriculum, Position, chosen
 from lte_jax.host.decisions import Decisions
 from lte_jax.host.diagnose import nothing_graded
 from lte_jax.host.drawing import drawing_warnings

@@ -7,7 +7,8 @@ import pytest
 from handmade import PROMPT, group, right, rollout, wrong
 
 from lte_jax.config import ConfigError, build
-from lte_jax.host.curriculum import Curriculum, Position, chosen, make_curriculum, outcomes
+from lte_jax.host.curricula import make_curriculum
+from lte_jax.host.curriculum import Curriculum, Position, chosen, outcomes
 from lte_jax.host.problems import take
 from lte_jax.records import Attempt, FailureMode, Origin, Plan, Problem, Prompt, Retry, Status
 from lte_jax.run.wire import decode_groups, encode_groups
