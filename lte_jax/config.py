@@ -361,10 +361,16 @@ class AdvantageConfig(Section):
         "group has right and wrong members (DAPO); given an advantage by token entropy (RL-ZVP)",
         METHOD,
     )
-    credits: tuple[named(), ...] = setting(
-        (), "what else changes rewards or advantages, in this order: module:Name of your own", METHOD
+    credits: tuple[named("ace"), ...] = setting(
+        (),
+        "what else changes rewards or advantages, in this order; ace: punishes wrong responses that training has made "
+        "likelier",
+        METHOD,
     )
     args: PluginArguments = setting(Arguments(), "settings of credits: {name: {setting: value}}", METHOD)
+    feature_args: PluginArguments = setting(
+        Arguments(), "settings of features that credits read: {name: {setting: value}}", METHOD
+    )
     entropy_scale: float = setting(
         0.1,
         "alpha of the advantage by token entropy (0.1 to 0.2 in RL-ZVP)",

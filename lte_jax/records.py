@@ -255,4 +255,6 @@ class Group:
     entropy_scale: float = 0.0  # where rewards are equal and token entropy makes the advantage: +-its scale (RL-ZVP)
     lessons: tuple[Lesson, ...] = ()
     decisions: Mapping[str, Any] = field(default_factory=dict)  # what a clock could have changed; plain JSON
+    # one per member, {} without a verdict: what was measured of it before advantages, by name: a number or an array
+    features: tuple[Mapping[str, Any], ...] = ()
     seen: str = ""  # as in the plan that it was made for

@@ -9,9 +9,11 @@ import tiny
 from handmade import group, right, wrong
 
 from lte_jax.config import build
+from lte_jax.device.features import FeatureSpec
 from lte_jax.device.update import UpdateSpec, initial_state, update
 from lte_jax.engine.boundary import microbatch_sizes, pack
-from lte_jax.engine.compile_ahead import compile_programs, sampling_programs, update_programs
+from lte_jax.engine.compile_ahead import compile_programs, feature_programs, sampling_programs, update_programs
+from lte_jax.engine.measure import with_features
 from lte_jax.engine.rollout import TRAIN, Engine
 from lte_jax.records import Prompt, Request, Sampling
 
@@ -24,6 +26,7 @@ CONFIG = build(
         "sample": {"response_budget": 24},
     }
 )
+HEAVY = ("prefill", "decode", "measure", "accumulate", "apply")
 SAMPLING = Sampling(1.0, 1.0, 0, 24)
 
 
@@ -50,7 +53,12 @@ def test_sampling_and_updates_find_their_programs_compiled():
     engine = Engine(tiny.ARCH, CONFIG.model, CONFIG.engine, tiny.mesh(), [3, 9], 16)
     engine.load(state.params)
     shown = []
-    programs = [*sampling_programs(engine, SAMPLING), *update_programs(CONFIG, state, spec)]
+    measured = FeatureSpec(spec, ("mean_entropy", "mean_hidden"))
+    programs = [
+        *sampling_programs(engine, SAMPLING),
+        *update_programs(CONFIG, state, spec),
+        *feature_programs(CONFIG, state, None, measured),
+    ]
     compile_programs(programs, shown.append)
     assert len(shown) == len(programs) and shown[0].startswith(f"1 of {len(programs)}: prefill")
     requests = [Request(Prompt("", tuple(range(5, 8 + n))), (7, TRAIN, 0, n, 0, 0)) for n in range(9)]
@@ -58,8 +66,9 @@ def test_sampling_and_updates_find_their_programs_compiled():
     with compiled() as names:
         assert len(list(engine.generate(requests, SAMPLING))) == 9
         packed = pack(groups, CONFIG, tiny.mesh())
+        with_features(groups, state.params, None, CONFIG, measured)
         update(state, packed.microbatches, np.float32(1), np.float32(0), spec)
-    heavy = {name for name in names if any(part in name for part in ("prefill", "decode", "accumulate", "apply"))}
+    heavy = {name for name in names if any(part in name for part in HEAVY)}
     assert len(packed.microbatches) > 2 and not heavy, names
 
 

@@ -34,7 +34,7 @@ ROWS = {
     "run": (BELOW_RUN, ("jax", "numpy", "orbax", "etils")),
     "report": ((*BASE, "host", "storage", "terminal"), ("jinja2", "markupsafe", "yaml", "etils")),
     "study": ((*BASE, "host", "storage", "terminal", "report"), ("matplotlib",)),
-    "plan": (("config", "terminal", "model_io", "device", "engine"), ("jax", "numpy")),
+    "plan": (("config", "host", "terminal", "model_io", "device", "engine"), ("jax", "numpy")),
     "toy": ((*BELOW_RUN,), ("jax", "numpy", "sentencepiece")),
     "cli": ((*BELOW_RUN, "run", "report", "study", "plan", "toy"), ("rich", "typer")),
 }

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from lte_jax.config import ConfigError, Kind, build
 from lte_jax.device import objectives
-from lte_jax.host.credit import make_credits
+from lte_jax.host.credits import make_credits
 from lte_jax.host.curricula import CURRICULA, make_curriculum
 from lte_jax.host.explore import STRATEGIES, make_strategy
 from lte_jax.metric import Metric, by_name

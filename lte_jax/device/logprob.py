@@ -35,13 +35,36 @@ def plain_token_logp(hidden_BTD, head_VD, tokens_BT, temperature):
     return _shift_right(logp_BT), _shift_right(-jnp.sum(jnp.exp(logp_BTV) * logp_BTV, axis=-1))
 
 
+def over_vocabulary(function, hidden_BTD, head_VD, tokens_BT, temperature, chunk: int, mesh=None):
+    """What `function(logp_BCV, token_BC, head_VD)` makes of the whole distribution at each token, from those before it:
+    arrays [B, T, ...] of its results [B, C, ...]; column 0 is 0. As in `token_logp`, no more than a chunk's
+    distributions exist at once, also where it is differentiated."""
+    n_rows, n_columns = tokens_BT.shape
+    columns = min(n_columns, max(1, chunk // n_rows))
+    padding = -n_columns % columns
+    hidden_BTD = jnp.pad(hidden_BTD, ((0, 0), (0, padding), (0, 0)))
+    next_BT = jnp.pad(jnp.roll(tokens_BT, -1, axis=1), ((0, 0), (0, padding)))
+    cast_VD = _whole(head_VD.astype(hidden_BTD.dtype), mesh)
+
+    @jax.checkpoint
+    def one(hidden_BCD, token_BC, cast_VD):
+        logp_BCV = jax.nn.log_softmax(logits(hidden_BCD, cast_VD) / temperature, axis=-1)
+        return function(logp_BCV, token_BC, cast_VD)
+
+    def scanned(_, index):
+        return None, one(_slice(hidden_BTD, index, columns), _slice(next_BT, index, columns), cast_VD)
+
+    _, chunks = jax.lax.scan(scanned, None, jnp.arange(next_BT.shape[1] // columns))
+    return jax.tree.map(lambda chunks_NBC: _shift_right(_join(chunks_NBC)[:, :n_columns]), chunks)
+
+
 def _whole(head_VD, mesh):
     """The head with D whole on each device: gathered here once, not by the partitioner in every chunk."""
     return jax.lax.with_sharding_constraint(head_VD, meshes.lookup_sharding(mesh)) if mesh else head_VD
 
 
 def _shift_right(values_BT):
-    return jnp.pad(values_BT[:, :-1], ((0, 0), (1, 0)))
+    return jnp.pad(values_BT[:, :-1], ((0, 0), (1, 0), *[(0, 0)] * (values_BT.ndim - 2)))
 
 
 def _slice(array_BT, index, columns):

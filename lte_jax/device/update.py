@@ -12,10 +12,9 @@ import jax.numpy as jnp
 import optax
 
 from lte_jax.config import LossConfig, ModelConfig, OptimConfig
-from lte_jax.device import loss, mesh, qwen3, tally, weights
+from lte_jax.device import loss, mesh, tally, weights
 from lte_jax.device.arrays import Microbatch, TrainState
-from lte_jax.device.attention import causal_attention
-from lte_jax.device.logprob import token_logp
+from lte_jax.device.policy import policy_logp
 from lte_jax.device.weights import Architecture
 
 MEMORY = {"device": "device", "host": "pinned_host"}
@@ -105,23 +104,6 @@ def initial_state(spec: UpdateSpec, params: dict) -> TrainState:
 
 def _new_state(tx, params) -> TrainState:
     return TrainState(params, tx.init(params), *(jnp.zeros((), jnp.int32) for _ in range(3)))
-
-
-def policy_logp(params: dict, tokens_BT, temperature, spec: UpdateSpec):
-    """(logp_BT, entropy_BT) of right-padded rows under float32 weights, at a temperature."""
-    batch, table = mesh.batch_sharding(spec.mesh), mesh.lookup_sharding(spec.mesh)
-    model = qwen3.bind(spec.arch, params, spec.mesh)
-    hidden_BTD = model(
-        tokens_BT,
-        dtype=jnp.dtype(spec.model.compute_dtype),
-        attend=partial(causal_attention, impl=spec.model.attention, mesh=spec.mesh),
-        scan=spec.model.scan_layers,
-        remat=spec.model.remat,
-        constrain=lambda x_BTD: jax.lax.with_sharding_constraint(x_BTD, batch),
-        constrain_table=lambda embed_VD: jax.lax.with_sharding_constraint(embed_VD, table),
-    )
-    chunk = spec.model.logprob_chunk * mesh.n_batch_shards(spec.mesh)  # the rows of a chunk lie on all batch shards
-    return token_logp(hidden_BTD, model.head_VD, tokens_BT, temperature, chunk, spec.mesh)
 
 
 @partial(jax.jit, static_argnames="spec")

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import jax
 import numpy as np
@@ -13,7 +13,7 @@ from lte_jax.device.arrays import Microbatch
 from lte_jax.device.mesh import batch_sharding, n_batch_shards
 from lte_jax.device.normalisers import NORMALISERS, supervised_mean
 from lte_jax.metric import Metric
-from lte_jax.records import Context, Group, Kind, Lesson, Response, Rollout, Span
+from lte_jax.records import Advantage, Context, Group, Kind, Lesson, Response, Rollout, Span
 
 T = TypeVar("T")
 TRAINED = (Kind.ON_POLICY, Kind.OFF_POLICY, Kind.SUPERVISED)
@@ -60,6 +60,17 @@ class Packed:
     n_trained: int  # rows that are
 
 
+class Member(NamedTuple):
+    """Which member of which of some groups, and the columns of its response."""
+
+    group: int
+    place: int
+    columns: slice
+
+
+_Weighed = tuple[Row, tuple[float, float, float]]  # with what a token of each trained kind weighs
+
+
 def pad_rows(rows: Sequence[Sequence[int]], n_rows: int, n_columns: int) -> np.ndarray:
     """int32 [n_rows, n_columns], each row from column 0, zeros behind it. Zero is never read: masks say what counts."""
     out = np.zeros((n_rows, n_columns), np.int32)
@@ -85,22 +96,47 @@ def pack(groups: Sequence[Group], config, mesh: Mesh) -> Packed:
     weights = zip(on_B, off_B, supervised_mean(n_supervised_B), strict=True)
     weighed = [(row, each) for row, each in zip(rows, weights, strict=True) if _is_computed(row, config)]
     weighed.sort(key=lambda pair: pair[0].length, reverse=True)
-    shards, microbatches, start = n_batch_shards(mesh), [], 0
-    for n_rows, n_columns in split([row.length for row, _ in weighed], config, shards):
-        taken, start = weighed[start : start + n_rows], start + n_rows
-        micro = _microbatch(interleave_rows(taken, shards, n_rows // shards), n_columns)
-        microbatches.append(place(micro, mesh))
+    microbatches = [micro for _, micro in _batches(weighed, config, mesh)]
     return Packed(microbatches, int(n_on_B.sum() + n_off_B.sum()), len(weighed))
+
+
+def pack_members(groups: Sequence[Group], config, mesh: Mesh) -> Iterator[tuple[list[Member | None], Microbatch]]:
+    """Micro-batches of every member that has a verdict, to be measured and not trained, each with whose rows it holds.
+    Shapes are those of `pack`."""
+    owners: dict[int, Member] = {}
+    rows: list[_Weighed] = []
+    for n, group in enumerate(groups):
+        for place_, rollout in enumerate(group.members):
+            if rollout.decided:
+                row = _row(group, rollout, 0.0)
+                owners[id(row)] = Member(n, place_, slice(len(row.prompt_ids), row.length))
+                rows.append((row, (0.0, 0.0, 0.0)))
+    rows.sort(key=lambda weighed: weighed[0].length, reverse=True)
+    for taken, micro in _batches(rows, config, mesh):
+        yield [each and owners[id(each[0])] for each in taken], micro
+
+
+def _batches(rows: Sequence[_Weighed], config, mesh: Mesh) -> Iterator[tuple[list[_Weighed | None], Microbatch]]:
+    """Rows of falling length, with what their tokens weigh, as micro-batches; None: a padding row."""
+    shards, start = n_batch_shards(mesh), 0
+    for n_rows, n_columns in split([row.length for row, _ in rows], config, shards):
+        taken = interleave_rows(rows[start : start + n_rows], shards, n_rows // shards)
+        start += n_rows
+        yield taken, place(_microbatch(taken, n_columns), mesh)
 
 
 def _rows(group: Group) -> Iterator[Row]:
     """The group's members that have an advantage, then its lessons."""
     for rollout, advantage in zip(group.members, group.advantages, strict=True):
         if advantage is not None:
-            prompt = group.prompt if rollout.trained_on is Context.GROUP else rollout.prompt
-            segments = advantage if isinstance(advantage, tuple) else ((0, advantage),)
-            yield Row(prompt.ids, rollout.response, _checked(rollout), segments, group.entropy_scale)
+            yield _row(group, rollout, advantage)
     yield from map(_lesson_row, group.lessons)
+
+
+def _row(group: Group, rollout: Rollout, advantage: Advantage) -> Row:
+    prompt = group.prompt if rollout.trained_on is Context.GROUP else rollout.prompt
+    segments = advantage if isinstance(advantage, tuple) else ((0, advantage),)
+    return Row(prompt.ids, rollout.response, _checked(rollout), segments, group.entropy_scale)
 
 
 def _checked(rollout: Rollout) -> tuple[Span, ...]:
@@ -190,8 +226,7 @@ def length_bucket(n: int, most: int, multiple: int) -> int:
     return next(share for share in length_buckets(most, multiple) if n <= share)
 
 
-def _microbatch(rows: Sequence[tuple[Row, tuple[float, float, float]] | None], n_columns: int) -> Microbatch:
-    """Each row with what a token of each trained kind weighs."""
+def _microbatch(rows: Sequence[_Weighed | None], n_columns: int) -> Microbatch:
     shape = len(rows), n_columns
     tokens_BT = pad_rows([row[0].prompt_ids if row else () for row in rows], *shape)
     kind_BT, entropy_scale_B = np.zeros(shape, np.int8), np.zeros(len(rows), np.float32)

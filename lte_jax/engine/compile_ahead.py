@@ -10,8 +10,9 @@ import jax
 import numpy as np
 
 from lte_jax.config import Config
-from lte_jax.device import sampler, update
+from lte_jax.device import features, sampler, update
 from lte_jax.device.arrays import TrainState
+from lte_jax.device.features import FeatureSpec
 from lte_jax.device.mesh import n_batch_shards
 from lte_jax.device.update import UpdateSpec
 from lte_jax.engine.boundary import length_buckets, microbatch_sizes, round_up, size_buckets
@@ -69,6 +70,18 @@ def update_programs(config: Config, state: TrainState, spec: UpdateSpec) -> list
         *(Program(f"micro-batch {b} x {t}", accumulate(b, t)) for b, t in microbatch_sizes(config, spec.mesh)),
         Program("optimiser step", lambda: update.apply.lower(state, update.zero_sums(spec)[0], spec)),
     ]
+
+
+def feature_programs(config: Config, state: TrainState, reference: dict | None, spec: FeatureSpec) -> list[Program]:
+    """The measuring of a micro-batch of every size, where a credit reads any."""
+
+    def measure(n_rows: int, n_columns: int) -> Callable[[], jax.stages.Lowered]:
+        micro = update.abstract_microbatch(n_rows, n_columns, spec.policy)
+        weights = state.params, reference if spec.needs_reference else None
+        return lambda: features.measure.lower(*weights, micro, np.float32(1), spec)
+
+    sizes = microbatch_sizes(config, spec.policy.mesh) if spec.names else []
+    return [Program(f"features {b} x {t}", measure(b, t)) for b, t in sizes]
 
 
 def _prefill(engine: Engine, n_rows: int, n_columns: int) -> Callable[[], jax.stages.Lowered]:

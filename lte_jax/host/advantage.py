@@ -6,7 +6,7 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from lte_jax.config import Config
-from lte_jax.host.credit import Credits
+from lte_jax.host.credits import Credits
 from lte_jax.host.diagnose import pass_level
 from lte_jax.host.shaping import shaped_reward
 from lte_jax.records import Group, PassLevel

@@ -1,29 +1,30 @@
 """Credits: what a member's verdict is worth beyond the verifier's number, before and behind the baseline.
 
-A credit is a frozen record, a subclass of `Credit`, here or in a module of the user's own
-(`advantage.credits=[module:Name]`).
-Pass levels never read it.
+A credit is a frozen record, a subclass of `Credit`, in `credits/` or in a module of the user's own
+(`advantage.credits=[module:Name]`). Pass levels never read it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from pydantic import BaseModel
 
-from lte_jax.config import Config, ConfigError
-from lte_jax.plugins import arguments, resolve_class
+from lte_jax.config import Config
 from lte_jax.records import Advantage, Group
 
 
 @dataclass(frozen=True)
 class Credit:
-    """By itself it changes nothing. Memory is plain JSON, as of before the step; checkpoints hold it."""
+    """By itself it changes nothing. Memory is plain JSON, as of before the step; checkpoints hold it.
+
+    `features` names what it reads of `group.features`: of device/features.py, or `module:Name` of the user's own."""
 
     config: Config
     args: Any = None  # its own settings, as its `Args` validated `advantage.args[name]`
 
     Args: ClassVar[type[BaseModel] | None] = None
+    features: ClassVar[tuple[str, ...]] = ()
 
     def rewards(self, group: Group, rewards: list[float], memory: dict) -> list[float]:
         """The rewards of the members that have a verdict, in their order, from those that came before."""
@@ -38,23 +39,6 @@ class Credit:
         return memory
 
 
-CREDITS: dict[str, type[Credit]] = {}
-Credits = Mapping[str, Credit]  # by name, in the order in which they act
-
-
-def make_credits(config: Config) -> Credits:
-    """Those that `advantage.credits` names, with their own settings. Raises ConfigError."""
-    names = config.advantage.credits
-    if unused := sorted(set(config.advantage.args) - set(names)):
-        raise ConfigError(f"advantage.args: settings for {', '.join(unused)}, which advantage.credits does not name")
-    return {name: _make(config, name) for name in names}
-
-
-def observed(credits_: Credits, memory: dict, groups: Sequence[Group]) -> dict:
-    """Every credit's memory after a step, by name."""
-    return {name: credit.observe(memory.get(name, {}), groups) for name, credit in credits_.items()}
-
-
-def _make(config: Config, name: str) -> Credit:
-    chosen = resolve_class("advantage.credits", name, CREDITS, Credit)
-    return chosen(config, arguments(f"advantage.args.{name}", config.advantage.args.get(name, {}), chosen.Args))
+def mapped(value: Advantage, change: Callable[[float], float]) -> Advantage:
+    """The advantage with its number, or each segment's, changed."""
+    return tuple((start, change(each)) for start, each in value) if isinstance(value, tuple) else change(value)

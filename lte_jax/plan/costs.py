@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from lte_jax.config import Config
-from lte_jax.plan.memory import PROGRAMS, Measured
+from lte_jax.plan.memory import Measured
 from lte_jax.plan.targets import Target
 
 
@@ -54,11 +54,13 @@ def runs(config: Config, measured: Measured, target: Target, length: int) -> dic
     rows = shards * config.optim.rows_per_shard(columns, shards)
     n_updates = config.problems_per_step // config.optim.problems_per_update
     n_micro = n_updates * -(-config.optim.problems_per_update * config.sample.group_size // rows)
+    n_measured = -(-config.problems_per_step * config.sample.group_size // rows)
     share = rows * columns / (sizes["rows"] * sizes["row_columns"])  # of the compiled micro-batch
     return {
         "sampler_weights": 1,
         "prefill": -(-n_problems // sizes["prompts"]),
         "decode": length * max(1.0, n_rollouts / sizes["slots"]),
+        "measure": n_measured * share,
         "accumulate": n_micro * share,
         "apply": n_updates,
     }
@@ -67,7 +69,7 @@ def runs(config: Config, measured: Measured, target: Target, length: int) -> dic
 def step(config: Config, measured: Measured, target: Target, length: int) -> dict:
     """Of one step: work of one device, and seconds by program, each with what bounds it (None on a CPU: no peaks)."""
     times, sent, flops, n_bytes, seconds = runs(config, measured, target, length), {}, 0.0, 0.0, {}
-    for name in PROGRAMS:
+    for name in measured.programs:
         work, n = work_of(measured, name), times[name]
         flops, n_bytes = flops + n * work.flops, n_bytes + n * work.n_bytes
         for kind, (count, received) in work.sent.items():

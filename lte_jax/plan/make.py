@@ -8,7 +8,7 @@ from lte_jax.config import Config
 from lte_jax.device.weights import Architecture, n_params
 from lte_jax.plan import costs, memory, nearest
 from lte_jax.plan.measure import measure
-from lte_jax.plan.memory import PROGRAMS, Measured
+from lte_jax.plan.memory import Measured, programs_of
 from lte_jax.plan.targets import Target
 
 Progress = Callable[[str], None]
@@ -80,17 +80,18 @@ def _about(config: Config, measured: Measured, target: Target, length: int, pric
 
 def _compiled(config: Config, arch: Architecture, target: Target, progress: Progress) -> Measured:
     """All programs, each said before it is compiled."""
+    programs = programs_of(config)
 
     def told(lines):
         n_begun = 0
         for line in lines:
             if "begun" in line:
                 n_begun += 1
-                progress(f"compiling {line['begun']} for {target.name} ({n_begun} of {len(PROGRAMS)})")
+                progress(f"compiling {line['begun']} for {target.name} ({n_begun} of {len(programs)})")
             yield line
 
     progress(f"starting the compiler of {target.name}")
-    return memory.read(told(measure([config], arch, target, PROGRAMS)))[0]
+    return memory.read(told(measure([config], arch, target, programs)))[0]
 
 
 def _nearest(config, arch, target, measured, length, price, progress) -> dict | None:

@@ -4,6 +4,9 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from lte_jax.config import Config
+from lte_jax.host.credits import make_credits, wanted_features
+
 GIB = 2**30
 PROGRAMS = ("sampler_weights", "prefill", "decode", "accumulate", "apply")  # those whose memory and time count
 LIVE_PREFIXES = 2  # prefilled prompts that wait for slots while the next ones are prefilled
@@ -30,6 +33,11 @@ class Measured:
         return shape["data"] * shape["fsdp"]
 
 
+def programs_of(config: Config) -> tuple[str, ...]:
+    """PROGRAMS, and the measuring of what credits read where they read any."""
+    return (*PROGRAMS, *(["measure"] if wanted_features(make_credits(config)) else []))
+
+
 def read(lines: Iterable[dict]) -> list[Measured]:
     """The worker's lines, one Measured for each config. Raises DoesNotDivide where the model does not divide."""
     found: list[Measured] = []
@@ -47,14 +55,16 @@ def read(lines: Iterable[dict]) -> list[Measured]:
 
 def phases(measured: Measured) -> dict[str, dict[str, int]]:
     """Bytes on one device by what they are, in each phase. Cache and copy are given back before the update."""
-    arrays, extra = measured.arrays, {name: temporaries(measured, name) for name in PROGRAMS}
+    arrays, extra = measured.arrays, {name: temporaries(measured, name) for name in measured.programs}
     always = {name: arrays[name] for name in ("weights", "optimiser", "reference")}
     always["code"] = sum(program.get("code", 0) for program in measured.programs.values())
     sampling = {"copy": arrays["copy"], "cache": arrays["cache"], "prompts": LIVE_PREFIXES * arrays["prefix"]}
     gradients = {"gradients": arrays["gradients"]}
+    measuring = {"measure": always | {"temporaries": extra["measure"]}} if "measure" in extra else {}
     return {
         "copy": always | {"copy": arrays["copy"], "temporaries": extra["sampler_weights"]},
         "sample": always | sampling | {"temporaries": max(extra["prefill"], extra["decode"])},
+        **measuring,
         "update": always | gradients | {"temporaries": extra["accumulate"]},
         "apply": always | gradients | {"temporaries": extra["apply"]},
     }
@@ -69,7 +79,7 @@ def temporaries(measured: Measured, name: str) -> int:
     program, made = measured.programs[name], {"sampler_weights": "copy", "prefill": "prefix"}.get(name)
     if refused := program.get("refused"):
         held = {"decode": ("copy", "cache"), "accumulate": ("weights", "gradients"), "prefill": ("copy",)}
-        held |= {"apply": ("weights", "optimiser", "gradients"), "sampler_weights": ("weights",)}
+        held |= {"measure": ("weights",), "apply": ("weights", "optimiser", "gradients"), "sampler_weights": ("weights",)}
         return max(0, required(refused) - sum(measured.arrays[array] for array in held[name]))
     outputs = program["outputs"] - program["aliased"] - (measured.arrays[made] if made else 0)
     return program["temporaries"] + max(0, outputs)

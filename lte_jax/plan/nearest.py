@@ -47,7 +47,7 @@ def fits(measured: Measured, limit: float) -> bool:
 def changes(config: Config, measured: Measured, limit: float, least_slots: int) -> Iterator[Config]:
     """Single changes that may help the first phase that is too large, nearest first."""
     total = totals(measured)
-    phase = next(name for name in ("sample", "copy", "update", "apply") if total[name] > limit)
+    phase = next(name for name in ("sample", "copy", "measure", "update", "apply") if total.get(name, 0) > limit)
     tensor = changed(config, "mesh", tensor=config.mesh.tensor * 2, fsdp=-1)
     if phase in ("sample", "copy"):
         slots = _slots_that_fit(measured, limit)
@@ -57,7 +57,7 @@ def changes(config: Config, measured: Measured, limit: float, least_slots: int) 
         if 0 < slots:
             yield changed(config, "engine", slots=slots)
         return
-    if phase == "update":
+    if phase in ("measure", "update"):
         rows = measured.sizes["rows"] // measured.shards("mesh")
         if rows > 1:
             tokens = rows // 2 * measured.shards("mesh") * measured.sizes["row_columns"]
@@ -106,8 +106,10 @@ def _predicted(before: Measured, sized: Measured, is_known: bool) -> Measured:
         name: (sized.sizes[kind] / sized.shards(mesh)) / (before.sizes[kind] / before.shards(mesh))
         for name, kind, mesh in (("decode", "slots", "own"), ("accumulate", "rows", "mesh"))
     }
+    rows["measure"] = rows["accumulate"]
     rows["accumulate"] *= is_known
     extra = {"sample": "decode", "update": "accumulate", "copy": "sampler_weights", "apply": "apply"}
+    extra |= {"measure": "measure"} if "measure" in before.programs else {}
     programs = {}
     for phase, name in extra.items():
         parts = phases(before)[phase]

@@ -10,10 +10,11 @@ from jax.sharding import Mesh
 
 from lte_jax.config import Config, MeshConfig
 from lte_jax.device import mesh as meshes
-from lte_jax.device import sampler, update
+from lte_jax.device import features, sampler, update
 from lte_jax.device.arrays import Drawing, Starts
 from lte_jax.device.weights import Architecture
 from lte_jax.engine.boundary import round_up
+from lte_jax.host.credits import make_credits, wanted_features
 from lte_jax.plan.targets import Target
 from lte_jax.plan.topology import devices
 
@@ -56,6 +57,8 @@ class Programs:
         self.spec = sampler.SamplerSpec(arch, config.model.compute_dtype, config.model.attention, self.own)
         n_updates = config.steps * config.problems_per_step // config.optim.problems_per_update
         self.update_spec = update.UpdateSpec(arch, config.model, config.loss, config.optim, n_updates, mesh)
+        read = wanted_features(make_credits(config))
+        self.feature_spec = features.FeatureSpec(self.update_spec, read, config.advantage.feature_args)
         self.arrays = self._arrays()
         self.trace = self._traces()
 
@@ -80,8 +83,8 @@ class Programs:
         }
 
     def _reference(self, params) -> dict:
-        """What a KL is taken to; nothing without one."""
-        if self.config.loss.kl == "none":
+        """The starting model, where a KL is taken to it or a feature reads it."""
+        if self.config.loss.kl == "none" and not self.feature_spec.needs_reference:
             return {}
         copy = jax.eval_shape(partial(update.reference_weights, spec=self.update_spec), params)
         return placed(copy, meshes.param_shardings(self.arch, self.mesh))
@@ -97,6 +100,7 @@ class Programs:
             "start": self._start,
             "resize": self._resize,
             "decode": self._decode,
+            "measure": self._measure,
             "accumulate": self._accumulate,
             "apply": self._apply,
         }
@@ -133,6 +137,12 @@ class Programs:
         drawing = Drawing(*[f32] * 6, i32)
         chunk = (self.arrays["copy"], state, self._own_array((2,)), i32, i32, drawing)
         return sampler.decode_chunk.trace(*chunk, self.config.engine.chunk, self.spec)
+
+    def _measure(self):
+        f32 = jax.ShapeDtypeStruct((), np.float32, sharding=meshes.replicated(self.mesh))
+        reference = self.arrays["reference"] if self.feature_spec.needs_reference else None
+        micro = update.abstract_microbatch(self.sizes.rows, self.sizes.row_columns, self.update_spec)
+        return features.measure.trace(self.arrays["weights"], reference, micro, f32, self.feature_spec)
 
     def _accumulate(self):
         whole = meshes.replicated(self.mesh)

@@ -8,6 +8,7 @@ GIB, MIB = 2**30, 2**20
 PHASES = {
     "copy": "weights are copied for sampling",
     "sample": "sampling",
+    "measure": "features are measured",
     "update": "gradients are added up",
     "apply": "the optimiser steps",
 }

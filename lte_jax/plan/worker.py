@@ -85,7 +85,7 @@ def flops_of(programs: Programs, name: str, traced, platform: str) -> float:
     causal attention leaves out half."""
     config = programs.config
     has_kernel = resolve(config.model.attention, config.model.compute_dtype, platform) in ("splash", "cudnn")
-    if name in ("prefill", "accumulate") and has_kernel:
+    if name in ("prefill", "measure", "accumulate") and has_kernel:
         plain = config.model_copy(update={"model": config.model.model_copy(update={"attention": "reference"})})
         traced = Programs(plain, programs.arch, programs.mesh, programs.own).trace[name]()
         counted = matrix_flops(traced.jaxpr)

@@ -11,6 +11,7 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 
 from lte_jax.config import Config, Kind
+from lte_jax.host.credits import make_credits, wanted_features
 from lte_jax.host.problems import file_hash
 from lte_jax.host.tokenizers.tokenizer_files import FILES, MORE_TEMPLATES
 from lte_jax.model_io.checkpoint import Model
@@ -24,6 +25,7 @@ KINDS = {
     "curriculum.name": Kind.METHOD,
     "explore.strategy": Kind.METHOD,
     "advantage.credits": Kind.METHOD,
+    "features": Kind.METHOD,
     "loss.on_policy_objective": Kind.METHOD,
     "loss.hinted_objective": Kind.METHOD,
     "loss.supervised_objective": Kind.METHOD,
@@ -59,6 +61,7 @@ def _plug_ins(config: Config) -> Iterator[tuple[str, str]]:
         "loss.supervised_objective": loss.supervised_objective,
     }
     names |= {f"advantage.credits: {name}": name for name in config.advantage.credits}
+    names |= {f"features: {name}": name for name in wanted_features(make_credits(config))}
     return ((setting, name) for setting, name in names.items() if ":" in name)
 
 

@@ -16,7 +16,8 @@ from etils import epath
 from lte_jax.config import Config, ConfigError
 from lte_jax.device.arrays import OFF_POLICY, ON_POLICY, Microbatch
 from lte_jax.device.mesh import abstract_params, batch_sharding, make_mesh
-from lte_jax.device.update import UpdateSpec, accumulate, policy_logp, zero_sums
+from lte_jax.device.policy import policy_logp
+from lte_jax.device.update import UpdateSpec, accumulate, zero_sums
 from lte_jax.engine.boundary import fetch, fetch_rows
 from lte_jax.model_io.checkpoint import MODEL
 from lte_jax.model_io.hf_config import read_config

@@ -7,12 +7,13 @@ from pathlib import Path
 from jax.sharding import Mesh
 
 from lte_jax.config import Config, ConfigError
+from lte_jax.device.features import chosen
 from lte_jax.device.mesh import make_mesh
 from lte_jax.device.tally import metrics_of
 from lte_jax.device.weights import Architecture
 from lte_jax.engine.rollout import Engine, Grader, device_kind
 from lte_jax.host import golds
-from lte_jax.host.credit import make_credits
+from lte_jax.host.credits import make_credits, wanted_features
 from lte_jax.host.drawing import SCHEDULES
 from lte_jax.host.problems import load_problems
 from lte_jax.host.prompts import PromptBuilder, chat_template
@@ -74,9 +75,10 @@ def open_session(
 
 
 def check_plugins(config: Config) -> None:
-    """Raises ConfigError for objectives and credits that cannot be loaded, or whose own settings are wrong."""
+    """Raises ConfigError for objectives, credits and what these read that cannot be loaded, or whose own settings are
+    wrong."""
     metrics_of(config.loss)
-    make_credits(config)
+    chosen(wanted_features(make_credits(config)), config.advantage.feature_args)
 
 
 def check_vocabulary(folder: Path, arch: Architecture, tokenizer: Tokenizer) -> None:

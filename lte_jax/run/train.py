@@ -10,6 +10,7 @@ import numpy as np
 
 from lte_jax.config import Config, ConfigError, refuse_unread, unread
 from lte_jax.device.arrays import TrainState
+from lte_jax.device.features import FeatureSpec
 from lte_jax.device.tally import metrics_of
 from lte_jax.device.update import (
     UpdateSpec,
@@ -21,10 +22,11 @@ from lte_jax.device.update import (
     update,
 )
 from lte_jax.engine.boundary import Packed, fetch, pack, tally_metrics
-from lte_jax.engine.compile_ahead import compile_programs, sampling_programs, update_programs
+from lte_jax.engine.compile_ahead import compile_programs, feature_programs, sampling_programs, update_programs
+from lte_jax.engine.measure import with_features
 from lte_jax.engine.rollout import Round
 from lte_jax.host.advantage import with_advantages
-from lte_jax.host.credit import make_credits, observed
+from lte_jax.host.credits import make_credits, observed, wanted_features
 from lte_jax.host.curricula import make_curriculum
 from lte_jax.host.curriculum import Curriculum, Position, chosen
 from lte_jax.host.decisions import Decisions
@@ -122,6 +124,7 @@ class _Trainer:
         n_updates = config.steps * config.problems_per_step // config.optim.problems_per_update
         self.spec = UpdateSpec(session.model.arch, config.model, config.loss, config.optim, n_updates, session.mesh)
         self.metrics, self.credits = metrics_of(config.loss), make_credits(config)
+        self.features = FeatureSpec(self.spec, wanted_features(self.credits), config.advantage.feature_args)
         self.state, self.step, host = self._start()
         self.memory, self.n_skipped = host["memory"], host["n_skipped"]
         self.credit_memory = host.get("credit_memory", {})  # runs of before there were credits have none
@@ -130,7 +133,7 @@ class _Trainer:
         self.curriculum_memory = host.get("curriculum", {})  # older checkpoints have none
         self.completed = self._host()
         self.n_ungraded = 0
-        has_reference = config.loss.kl != "none"
+        has_reference = config.loss.kl != "none" or self.features.needs_reference
         self.reference = reference_weights(session.model.load(), self.spec) if has_reference else None
 
     def _start(self) -> tuple[TrainState, int, dict]:
@@ -173,6 +176,7 @@ class _Trainer:
         programs = [
             *sampling_programs(engine, self.session.sampling()),
             *update_programs(self.config, self.state, self.spec),
+            *feature_programs(self.config, self.state, self.reference, self.features),
         ]
         start = time.perf_counter()
         compile_programs(programs, lambda text: self.live.status(f"compiling {text}"))
@@ -212,8 +216,9 @@ class _Trainer:
         self.live.phase(step, "sample")
         engine.meter.tracing = step in config.log.timeline
         engine.load(self.state.params)
-        groups, trained = self._collect()
+        drawn, kept = self._collect()
         engine.unload()
+        groups, trained = self._credited(drawn, kept)
         self.memory = self.strategy.observe(self.memory, groups)
         self.credit_memory = observed(self.credits, self.credit_memory, groups)
         self.curriculum_memory = self.curriculum.observe(self.curriculum_memory, groups)
@@ -277,7 +282,19 @@ class _Trainer:
         own = {number: plans[number] for number in sorted(own_share(by_size))}
         groups = self.session.engine.collect(own, round_, self.strategy, self.memory)
         self.preemption.meet()
-        return [with_advantages(group, config, self.credits, self.credit_memory) for group in all_groups(groups)]
+        return all_groups(groups)
+
+    def _credited(self, groups: list[Group], trained: list[Group]) -> tuple[list[Group], list[Group]]:
+        """Both with their advantages, which credits may make from what is measured of the members."""
+        if self.features.names:
+            self.live.phase(self.step, "measure")
+            with self.session.engine.meter.phase("measure"):
+                weights, before_each = (self.state.params, self.reference), self.preemption.before_each
+                groups = with_features(groups, *weights, self.config, self.features, before_each)
+        found = {
+            group.index: with_advantages(group, self.config, self.credits, self.credit_memory) for group in groups
+        }
+        return list(found.values()), [found[group.index] for group in trained]
 
     def _update(self, groups: Sequence[Group], entropy: float) -> dict[str, float]:
         """Deals whole groups to updates. Advantages, behaviour, old and reference log-probs stay fixed within the step.

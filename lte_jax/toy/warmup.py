@@ -16,7 +16,8 @@ from lte_jax.config import Config, OptimConfig
 from lte_jax.device import qwen3
 from lte_jax.device.arrays import TrainState
 from lte_jax.device.mesh import batch_sharding, make_mesh
-from lte_jax.device.update import UpdateSpec, apply, initial_state, policy_logp
+from lte_jax.device.policy import policy_logp
+from lte_jax.device.update import UpdateSpec, apply, initial_state
 from lte_jax.device.weights import Architecture
 from lte_jax.engine.boundary import pad_rows
 from lte_jax.host.tokenizers.tokenizer import Tokenizer, open_tokenizer

@@ -12,7 +12,8 @@ import tiny
 from lte_jax.config import EngineConfig, LossConfig, ModelConfig, OptimConfig
 from lte_jax.device import mesh as meshes
 from lte_jax.device.experts import mixture
-from lte_jax.device.update import UpdateSpec, policy_logp
+from lte_jax.device.policy import policy_logp
+from lte_jax.device.update import UpdateSpec
 from lte_jax.device.weights import Experts
 from lte_jax.engine.rollout import Engine
 from lte_jax.records import Prompt, Request, Sampling

@@ -29,11 +29,14 @@ def model(tmp_path_factory) -> str:
 
 @pytest.mark.slow
 def test_the_plan_of_a_tiny_model_on_two_cpu_devices(model):
-    plan = json.loads(lte("plan", QUICKSTART, model, *SMALL, "--target", "cpu:2", "--json").stdout)
+    features = "advantage.credits=[ace]"
+    plan = json.loads(lte("plan", QUICKSTART, model, *SMALL, features, "--target", "cpu:2", "--json").stdout)
     assert plan["fits"] and plan["nearest"] is None and not plan["refused"] and plan["warnings"] == []
     assert plan["mesh"] == {"data": 1, "fsdp": 1, "tensor": 2} and plan["target"]["n_devices"] == 2
     update_phase, sample = plan["memory"]["phases"]["update"], plan["memory"]["phases"]["sample"]
     assert update_phase["gradients"] == update_phase["weights"]
+    measuring = plan["memory"]["phases"]["measure"]  # which the reference is there for
+    assert measuring["reference"] == measuring["weights"] and measuring["temporaries"] > 0
     assert 0 <= update_phase["optimiser"] - 2 * update_phase["weights"] < 100
     # float32 here: 3 layers, keys and values, 8 slots, 1 of 2 heads, columns, head size 6
     assert sample["cache"] == 3 * 2 * 8 * 1 * plan["sizes"]["columns"] * 6 * 4
