@@ -73,7 +73,7 @@ class RankSettings(BaseModel):
 
 
 def rank(seen: Seen, args: RankSettings) -> jax.Array:
-    """(effective rank, its velocity, its acceleration) of the response's hidden states [B, 3] (VERL, arXiv 2509.23808).
+    """(effective rank, its velocity, its acceleration) of the response's last hidden states [B, 3] (VERL, 2509.23808).
 
     Over the last `window` tokens: m_j is the rank of the first j strides, d_j = m_j - mean(m_1 ... m_(j-1)); velocity is
     the mean of d_j, acceleration that of d_j - d_(j-1), 0 where there are too few. VERL takes the rank itself over the

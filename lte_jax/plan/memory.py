@@ -79,7 +79,11 @@ def temporaries(measured: Measured, name: str) -> int:
     program, made = measured.programs[name], {"sampler_weights": "copy", "prefill": "prefix"}.get(name)
     if refused := program.get("refused"):
         held = {"decode": ("copy", "cache"), "accumulate": ("weights", "gradients"), "prefill": ("copy",)}
-        held |= {"measure": ("weights",), "apply": ("weights", "optimiser", "gradients"), "sampler_weights": ("weights",)}
+        held |= {
+            "measure": ("weights",),
+            "apply": ("weights", "optimiser", "gradients"),
+            "sampler_weights": ("weights",),
+        }
         return max(0, required(refused) - sum(measured.arrays[array] for array in held[name]))
     outputs = program["outputs"] - program["aliased"] - (measured.arrays[made] if made else 0)
     return program["temporaries"] + max(0, outputs)

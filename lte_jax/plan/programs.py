@@ -9,8 +9,8 @@ import numpy as np
 from jax.sharding import Mesh
 
 from lte_jax.config import Config, MeshConfig
-from lte_jax.device import mesh as meshes
 from lte_jax.device import features, sampler, update
+from lte_jax.device import mesh as meshes
 from lte_jax.device.arrays import Drawing, Starts
 from lte_jax.device.weights import Architecture
 from lte_jax.engine.boundary import round_up

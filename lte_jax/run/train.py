@@ -291,9 +291,7 @@ class _Trainer:
             with self.session.engine.meter.phase("measure"):
                 weights, before_each = (self.state.params, self.reference), self.preemption.before_each
                 groups = with_features(groups, *weights, self.config, self.features, before_each)
-        found = {
-            group.index: with_advantages(group, self.config, self.credits, self.credit_memory) for group in groups
-        }
+        found = {group.index: with_advantages(group, self.config, self.credits, self.credit_memory) for group in groups}
         return list(found.values()), [found[group.index] for group in trained]
 
     def _update(self, groups: Sequence[Group], entropy: float) -> dict[str, float]:

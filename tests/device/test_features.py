@@ -181,7 +181,9 @@ def test_sensitivity_is_the_gradient_by_the_last_hidden_state():
 
     def mean_logp(hidden_BTD):
         logits = jnp.einsum("btd,vd->btv", hidden_BTD, head_VD) / 1.3
-        chosen = jnp.take_along_axis(jax.nn.log_softmax(logits), jnp.roll(micro.tokens_BT, -1, 1)[..., None], -1)[..., 0]
+        chosen = jnp.take_along_axis(jax.nn.log_softmax(logits), jnp.roll(micro.tokens_BT, -1, 1)[..., None], -1)[
+            ..., 0
+        ]
         mask_BT = micro.trained_BT
         return (jnp.where(mask_BT[:, 1:], chosen[:, :-1], 0).sum(1) / jnp.maximum(mask_BT.sum(1), 1)).sum()
 

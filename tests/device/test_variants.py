@@ -23,8 +23,8 @@ from reference import (
 from safetensors.numpy import load_file
 
 from lte_jax.config import LossConfig, ModelConfig, OptimConfig
-from lte_jax.device.rope import rotation
 from lte_jax.device.policy import policy_logp
+from lte_jax.device.rope import rotation
 from lte_jax.device.update import UpdateSpec
 from lte_jax.device.weights import Experts, Yarn
 from lte_jax.model_io import convert

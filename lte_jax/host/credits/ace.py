@@ -1,8 +1,5 @@
 """ACE: a wrong response that training has made likelier than the starting model had it is punished harder
 (arXiv 2602.21420).
-
-The paper's abstract says that negative advantages are scaled by a softplus of the shift; the exact form and alpha are
-a reconstruction, since no code is public.
 """
 
 import math
@@ -12,25 +9,33 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from lte_jax.host.credit import Credit, mapped
+from lte_jax.method import Method, Source
 from lte_jax.records import Advantage, Group, Kind, Rollout
 
 
-class Settings(BaseModel):
-    """`confidence`: the shift as a sum over the response's tokens (the abstract's) or as their mean; `limit`: most of it
-    that counts, since a sum over 8,000 tokens reaches 100."""
-
+class AceArgs(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
-    alpha: float = Field(1.0, gt=0)
-    confidence: Literal["sum", "mean"] = "sum"
-    limit: float = Field(10.0, gt=0)
+
+    alpha: float = Field(1.0, gt=0, description="what the softplus is multiplied with")
+    confidence: Literal["sum", "mean"] = Field("sum", description="of the shift over the response's tokens")
+    limit: float = Field(10.0, gt=0, description="most of the shift that counts: a sum over 8,000 tokens reaches 100")
 
 
 @dataclass(frozen=True)
 class Ace(Credit):
-    """A (1 + alpha softplus(c)) where A < 0, c = log pi(y | x) - log pi_ref(y | x) before the step's first update; other
-    advantages stay. At c = 0 the factor is 1 + 0.693 alpha."""
+    """A (1 + alpha softplus(c)) where A < 0, with c = log pi(y | x) - log pi_ref(y | x) before the step's first update;
+    other advantages stay. At c = 0 the factor is 1 + 0.693 alpha."""
 
-    Args = Settings
+    Args = AceArgs
+    METHOD = Method(
+        "a wrong response that training has made likelier is punished harder",
+        "2602.21420",
+        Source.RECONSTRUCTED,
+        "credits",
+        cost="one forward pass of policy and starting model over all members",
+        ours="the abstract says that negative advantages are scaled by a softplus of the shift; the form 1 + alpha "
+        "softplus(c), alpha, the mean and the limit",
+    )
     features = ("shift",)
 
     def advantages(self, group: Group, values: list[Advantage | None], memory: dict) -> list[Advantage | None]:
