@@ -46,7 +46,13 @@ def one_of(name: str, *values: Any) -> dict[str, tuple]:
 
 
 DECAY = one_of("annealing.schedule", "decay")
-FURTHER_ROUNDS = one_of("explore.strategy", "extra", "lte")  # those of the package that mix such a round in
+FURTHER_ROUNDS = one_of("explore.strategy", "extra", "lte")  # those of the package that have so many
+MIXED = one_of("explore.strategy", "extra", "lte", "guided")  # those that mix such a round in
+
+CONTEXTS = (  # what writes a prompt from a context
+    one_of("explore.strategy", "guided", "expo"),
+    one_of("curriculum.name", "fission", "exit"),
+)
 
 
 def in_home(path: str) -> str:
@@ -186,6 +192,13 @@ class PromptConfig(Section):
         2048, "longest hinted prompt, tokens; answers are dropped from the end to fit", METHOD, ge=1
     )
     hints: HintConfig = HintConfig()
+    contexts: dict[str, str] = setting(
+        {},
+        "templates of contexts by name, in place of the package's (host/contexts.py) or beside them; replaced are "
+        "{problem} {answers} {answer} {trace} {attempt} {feedback} {notes}",
+        METHOD,
+        CONTEXTS,
+    )
 
     @model_validator(mode="after")
     def _template_agrees(self):
@@ -302,10 +315,11 @@ class EngineConfig(Section):
 class CurriculumConfig(Section):
     """Which problems a step takes, and how many rollouts each gets."""
 
-    name: named("shuffled", "knapsack", "nearest", "stages", "ladder") = setting(
+    name: named("shuffled", "knapsack", "nearest", "stages", "ladder", "fission", "exit") = setting(
         "shuffled",
-        "shuffled: each problem once per epoch, with sample.group_size rollouts; the same number in all, dealt by what is "
-        "likely to be learned; problems of pass rate near one half; from easy to hard; unsolved ones in easier forms",
+        "shuffled: each problem once per epoch, with sample.group_size rollouts; the same number in all, dealt by what "
+        "is likely to be learned; problems of pass rate near one half; from easy to hard; unsolved ones in easier forms; "
+        "beside them, failed attempts to be put right (fission, exit)",
         METHOD,
     )
     args: PluginArguments = setting(Arguments(), "settings of the curriculum, those of its own", METHOD)
@@ -315,13 +329,13 @@ class CurriculumConfig(Section):
 
 
 class ExploreConfig(Section):
-    strategy: named("grpo", "extra", "lte", "luffy") = setting(
+    strategy: named("grpo", "extra", "lte", "luffy", "guided", "expo") = setting(
         "lte",
         "none-pass groups get nothing; G more rollouts of the plain prompt; of a hinted one. luffy: every group gets "
-        "its problem's `trace`",
+        "its problem's `trace`. The others: `lte methods`",
         METHOD,
     )
-    args: PluginArguments = setting(Arguments(), "settings of a strategy of your own", METHOD)
+    args: PluginArguments = setting(Arguments(), "settings of the strategy, those of its own", METHOD)
     rounds: int = setting(
         1, "most further rounds per group; one more runs only while nothing is correct", METHOD, (FURTHER_ROUNDS,), ge=1
     )
@@ -336,17 +350,17 @@ class ExploreConfig(Section):
         "failures in a row of a problem's first rounds, those that curriculum.history remembers included, before a "
         "none-pass group gets more: two wrong ones say little",
         METHOD,
-        (FURTHER_ROUNDS,),
+        (MIXED,),
         ge=1,
     )
     keep_failed: int = setting(
-        1, "failed members that mixing leaves in a group at least; 0: replace all", METHOD, (FURTHER_ROUNDS,), ge=0
+        1, "failed members that mixing leaves in a group at least; 0: replace all", METHOD, (MIXED,), ge=0
     )
     drop_leaking: bool = setting(
         False,
         "leave correct hinted responses that name the hint out of the mixing",
         METHOD,
-        (one_of("explore.strategy", "lte"),),
+        (one_of("explore.strategy", "lte", "guided"),),
     )
 
 

@@ -101,7 +101,7 @@ def test_every_field_has_a_meaning_and_the_defaults_are_the_methods():
         ("explore.stratgy=lte", "did you mean explore.strategy?"),
         (
             "explore.strategy=lteplus",
-            "explore.strategy = lteplus: did you mean lte? wanted one of grpo, extra, lte, luffy, or module:Name",
+            "explore.strategy = lteplus: did you mean lte? wanted one of grpo, extra, lte, luffy, guided,",
         ),
         ("sample.group_size=1", "sample.group_size: Input should be greater than or equal to 2, got 1"),
         ("problems_per_step=33", "problems_per_step = 33 is not a multiple of optim.problems_per_update = 64"),

@@ -15,7 +15,7 @@ from lte_jax.config import ConfigError, Kind, build
 from lte_jax.device import objectives
 from lte_jax.host.credits import make_credits
 from lte_jax.host.curricula import CURRICULA, make_curriculum
-from lte_jax.host.explore import STRATEGIES, make_strategy
+from lte_jax.host.strategies import STRATEGIES, make_strategy
 from lte_jax.metric import Metric, by_name
 from lte_jax.plugins import arguments, resolve
 from lte_jax.run import inputs
@@ -37,7 +37,7 @@ def on_the_path(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("ltee", "did you mean lte? wanted one of grpo, extra, lte, luffy, or module:Name of your own"),
+        ("ltee", "did you mean lte? wanted one of grpo, extra, lte, luffy, guided,"),
         ("no_such_module:Name", "cannot load it (ModuleNotFoundError: No module named 'no_such_module')"),
         ("json:Nothing", "cannot load it (AttributeError: module 'json' has no attribute 'Nothing')"),
         (":Name", "cannot load it (ValueError: Empty module name)"),

@@ -1,7 +1,7 @@
 """Strategies: what a verified group gets further, and what it becomes. GRPO, GRPO+extra, LTE and LUFFY.
 
-A strategy is a frozen record, a subclass of `Strategy`. A new method that works on groups is one such class, here or in
-a module of the user's own (`explore.strategy=module:Name`).
+A strategy is a frozen record, a subclass of `Strategy`. A new method that works on groups is one such class, in
+`strategies/` or in a module of the user's own (`explore.strategy=module:Name`).
 """
 
 from collections.abc import Callable, Sequence
@@ -24,7 +24,7 @@ from lte_jax.host.diagnose import (
 )
 from lte_jax.host.problems import ProblemError
 from lte_jax.host.prompts import PromptBuilder
-from lte_jax.plugins import arguments, resolve_class
+from lte_jax.method import Method, Source
 from lte_jax.records import Attempt, FailureMode, Group, Origin, PassLevel, Problem, Retry
 
 MEMORY_LISTS = 64  # answer lists of earlier groups that random hints may be drawn from
@@ -52,6 +52,7 @@ class Strategy:
     tools: Tools
 
     Args: ClassVar[type[BaseModel] | None] = None  # the model of `explore.args`
+    METHOD: ClassVar[Method | None] = None
 
     @property
     def config(self) -> Config:
@@ -85,13 +86,26 @@ class Strategy:
 class Grpo(Strategy):
     """Never retries (arXiv 2402.03300)."""
 
+    METHOD = Method(
+        "nothing further", "2402.03300", Source.EXACT, "tries", configs=("qwen3-4b-grpo.yaml", "qwen3-8b-grpo.yaml")
+    )
+
 
 @dataclass(frozen=True)
 class Extra(Strategy):
     """GRPO + extra rollouts: G more from the plain prompt for a none-pass group (arXiv 2510.26109, baseline)."""
 
+    METHOD = Method(
+        "G more rollouts of the plain prompt for a none-pass group",
+        "2510.26109",
+        Source.EXACT,
+        "tries",
+        cost="G rollouts and verdicts a none-pass group",
+        configs=("qwen3-4b-extra.yaml", "qwen3-8b-extra.yaml"),
+    )
+
     def retry(self, group: Group, memory: dict) -> Retry | None:
-        if not _wants_more(group, self.config):
+        if not wants_more(group, self.config):
             return None
         return Retry(group.prompt, len(group.initial), Origin.EXTRA, failure_mode(last_round(group)))
 
@@ -106,8 +120,18 @@ class Extra(Strategy):
 class Lte(Strategy):
     """G more from a prompt that lists the group's own wrong answers (arXiv 2510.26109)."""
 
+    METHOD = Method(
+        "G more rollouts of a prompt that lists the group's own wrong answers, trained on the plain one",
+        "2510.26109",
+        Source.EXACT,
+        "tries",
+        cost="G rollouts and verdicts a none-pass group",
+        ours="what the paper leaves open: docs/method.md",
+        configs=("qwen3-4b-lte.yaml", "qwen3-8b-lte.yaml"),
+    )
+
     def retry(self, group: Group, memory: dict) -> Retry | None:
-        if not _wants_more(group, self.config):
+        if not wants_more(group, self.config):
             return None
         mode = failure_mode(last_round(group))
         answers = self.tools.decisions.decide(group, "answers", lambda: self._answers(group, mode, memory))
@@ -171,6 +195,15 @@ class Luffy(Strategy):
     It replaces a member that is chosen before anything is known of it, so that the other G - 1 are as G - 1 drawn.
     """
 
+    METHOD = Method(
+        "a worked solution of another model among every group's members",
+        "2504.14945",
+        Source.EXACT,
+        "tries",
+        cost="one verdict a group",
+        configs=("qwen3-4b-luffy.yaml", "qwen3-8b-luffy.yaml"),
+    )
+
     def retry(self, group: Group, memory: dict) -> Retry | None:
         if group.attempts or not group.problem.trace:
             return None
@@ -228,23 +261,11 @@ def mix(group: Group, attempt: Attempt, config: Config) -> Group:
     return replace(group, members=tuple(members), attempts=(*group.attempts, attempt))
 
 
-STRATEGIES: dict[str, type[Strategy]] = {"grpo": Grpo, "extra": Extra, "lte": Lte, "luffy": Luffy}
-
-
-def make_strategy(
-    config: Config, prompts: PromptBuilder, same_answer: SameAnswer, decisions: Decisions | None = None
-) -> Strategy:
-    """The strategy that `explore.strategy` names, with its own settings. Raises ConfigError."""
-    chosen = resolve_class("explore.strategy", config.explore.strategy, STRATEGIES, Strategy)
-    args = arguments("explore.args", config.explore.args, chosen.Args)
-    return chosen(Tools(config, prompts, same_answer, decisions or Decisions(), args))
-
-
-def _wants_more(group: Group, config: Config) -> bool:
-    """A none-pass group with rounds left: a further round runs only while no rollout at all is correct, where something
-    could be mixed in, and where the problem has failed often enough."""
+def wants_more(group: Group, config: Config, rounds: int = 0) -> bool:
+    """A none-pass group with rounds left (`rounds`; 0: explore.rounds): a further round runs only while no rollout at
+    all is correct, where something could be mixed in, and where the problem has failed often enough."""
     explore = config.explore
-    may_have_more = len(group.attempts) < explore.rounds and len(group.members) > explore.keep_failed
+    may_have_more = len(group.attempts) < (rounds or explore.rounds) and len(group.members) > explore.keep_failed
     if not may_have_more or pass_level(all_rollouts(group)) is not PassLevel.NONE:
         return False
     n_before = len(group.seen) - len(group.seen.rstrip("0"))

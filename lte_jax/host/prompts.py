@@ -1,19 +1,18 @@
-"""The plain prompt of a problem and the hinted prompts of LTE (arXiv 2510.26109), from the templates in the config.
+"""The plain prompt of a problem, the hinted prompts of LTE (arXiv 2510.26109) and contexts, from the config's templates.
 
 A hint lists wrong answers as text; to fit its budget it drops answers from the end and never cuts the problem. The
 user's own text may spell special tokens, what fills it may not (tokenizer.py).
 """
 
-import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from lte_jax.config import ConfigError, PromptConfig
+from lte_jax.host.contexts import ANSWERS, PROBLEM, Told, composed, shortened, template_of
 from lte_jax.host.tokenizers.spelled import Part
 from lte_jax.host.tokenizers.tokenizer import Tokenizer
 from lte_jax.records import FailureMode, Problem, Prompt
-
-PROBLEM, ANSWERS = "{problem}", "{answers}"
 
 
 class PromptBuilder:
@@ -24,6 +23,9 @@ class PromptBuilder:
         _require(config.hints.concise, "prompt.hints.concise", lists_answers=False)
         _require(config.hints.concise_hint, "prompt.hints.concise_hint", lists_answers=True)
         _require(config.hints.hint, "prompt.hints.hint", lists_answers=True)
+        for name, template in config.contexts.items():
+            if PROBLEM not in template:
+                raise ValueError(f"prompt.contexts.{name} lacks {PROBLEM}, got {template!r}")
         if config.template != "plain" and tokenizer.no_chat:
             raise ValueError(f"prompt.template is {config.template}, but {tokenizer.no_chat}")
         self._config = config
@@ -66,6 +68,30 @@ class PromptBuilder:
             )
         return prompt
 
+    def context(self, name: str, problem: Problem, told: Told, budget: int = 0) -> Prompt | None:
+        """The prompt of a context, or None where something that its template wants is not there, or where it does not
+        fit: entries of lists are dropped from the end, all but one, then the attempt is shortened from its middle.
+
+        `budget`: tokens; 0: prompt.hinted_budget."""
+        template, most = self.template(name), budget or self._config.hinted_budget
+        if told.lacks(template):
+            return None
+
+        def made(told: Told) -> Prompt | None:
+            prompt = self._composed(template, problem, told)
+            return prompt if len(prompt.ids) <= most else None
+
+        while (prompt := made(told)) is None:
+            longest = max(("answers", "notes"), key=lambda field: len(getattr(told, field)))
+            if len(getattr(told, longest)) < 2:
+                return _longest(made, told)
+            told = replace(told, **{longest: getattr(told, longest)[:-1]})
+        return prompt
+
+    def template(self, name: str) -> str:
+        """Of a context. Raises ConfigError for one that nobody wrote."""
+        return template_of(name, self._config.contexts)
+
     def response(self, text: str) -> tuple[int, ...]:
         """A response that is given as text, special tokens where it spells them, and the token that ends it, unless it
         spells that itself: after a chat template the turn's. ValueError where it goes on after one that ends it."""
@@ -87,7 +113,10 @@ class PromptBuilder:
         return self._config.template == "plain"
 
     def _prompt(self, template: str, problem: Problem, answers: Sequence[str]) -> Prompt:
-        parts = filled(template, problem.text, answers, self._config.hints.separator)
+        return self._composed(template, problem, Told(answers=tuple(answers)))
+
+    def _composed(self, template: str, problem: Problem, told: Told) -> Prompt:
+        parts = composed(template, problem.text, told, self._config.hints.separator)
         if not self._is_plain:
             return self._tokenizer.chat(parts, self._config.system, self._config.enable_thinking)
         ids, bos = self._tokenizer.read(parts), self._tokenizer.bos_ids
@@ -95,18 +124,19 @@ class PromptBuilder:
         return Prompt("".join(part.text for part in parts), (*(() if starts_with_bos else bos), *ids))
 
 
-def filled(template: str, problem: str, answers: Sequence[str] = (), separator: str = ", ") -> list[Part]:
-    """The template with {problem} and {answers} replaced in one pass; every other brace is literal (LaTeX). The
-    template and the separator are trusted."""
-    listed = [part for answer in answers for part in (Part(separator, True), Part(answer, False))][1:]
-    values = {PROBLEM: [Part(problem, False)], ANSWERS: listed}
-    pieces = re.split(f"({re.escape(PROBLEM)}|{re.escape(ANSWERS)})", template)
-    return [part for piece in pieces if piece for part in values.get(piece, [Part(piece, True)])]
+def _longest(made: Callable[[Told], Prompt | None], told: Told) -> Prompt | None:
+    """The prompt with as much of the attempt as fits; None where it does not fit without any."""
+    low, high, found = 0, len(told.attempt), None
+    while low + 1 < high:  # `low` characters fit, or nothing does; `high` do not
+        middle = (low + high) // 2
+        prompt = made(replace(told, attempt=shortened(told.attempt, middle)))
+        low, high, found = (middle, high, prompt) if prompt else (low, middle, found)
+    return found
 
 
 def fill(template: str, problem: str, answers: str = "") -> str:
-    """The text of `filled`, of answers that are one text already."""
-    return "".join(part.text for part in filled(template, problem, [answers]))
+    """The text of a template, of answers that are one text already."""
+    return "".join(part.text for part in composed(template, problem, Told(answers=(answers,)), ""))
 
 
 def _require(template: str, field: str, lists_answers: bool) -> None:

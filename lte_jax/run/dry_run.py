@@ -8,8 +8,9 @@ from lte_jax.config import Config, ConfigError, fields, refuse_unread
 from lte_jax.device.weights import table
 from lte_jax.host.curricula import make_curriculum
 from lte_jax.host.curriculum import Position, chosen
-from lte_jax.host.explore import Strategy, make_strategy
+from lte_jax.host.explore import Strategy
 from lte_jax.host.prompts import PromptBuilder, chat_template
+from lte_jax.host.strategies import make_strategy
 from lte_jax.host.tokenizers.readings import spelled_in, token_lines
 from lte_jax.host.tokenizers.tokenizer import Tokenizer, open_tokenizer
 from lte_jax.host.verify import Verifier

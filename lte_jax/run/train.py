@@ -33,9 +33,9 @@ from lte_jax.host.decisions import Decisions
 from lte_jax.host.diagnose import nothing_graded
 from lte_jax.host.drawing import drawing_warnings
 from lte_jax.host.entropy import SCHEDULES, sampled_entropy
-from lte_jax.host.explore import make_strategy
 from lte_jax.host.metrics import group_metrics
 from lte_jax.host.refill import fill
+from lte_jax.host.strategies import make_strategy
 from lte_jax.host.verify import Verifier
 from lte_jax.model_io.checkpoint import newest_step
 from lte_jax.records import Group, NoVerdictError

@@ -8,7 +8,9 @@ import pytest
 from handmade import group, right, wrong
 
 from lte_jax.config import ConfigError, build
+from lte_jax.host.contexts import template_of
 from lte_jax.host.curricula import CURRICULA, make_curriculum
+from lte_jax.host.curricula.exit import chances, variance
 from lte_jax.host.curricula.knapsack import KnapsackArgs, dealt, value
 from lte_jax.host.curriculum import Position
 from lte_jax.records import Problem, Prompt
@@ -21,6 +23,9 @@ class Plain:
         if len(problem.text) > 200:
             raise ValueError("too long")
         return Prompt(problem.text, tuple(problem.text.encode()))
+
+    def template(self, name):
+        return template_of(name, {})
 
 
 def problems(n, answer="42"):
@@ -241,3 +246,107 @@ def test_the_right_option_stands_anywhere_and_may_be_the_answer_itself():
     assert set(places) == set("ABCD") and min(places.values()) > 30
     named = ladder(letters=False).choose(1, Position(3, 0, 0), memory)[0].problem
     assert named.answer == "4321" and ") " not in named.text
+
+
+# fission, exit
+
+
+def instances(name, **args):
+    config = build(
+        {
+            "seed": 3,
+            "sample": {"group_size": 4},
+            "prompt": {"contexts": {n: "{problem} " + n + " {attempt}" for n in ("feedback", "improve", "diverge")}},
+            "curriculum": {"name": name, "args": args},
+        }
+    )
+    return make_curriculum(config, problems(8), Shown(config))
+
+
+class Shown(Plain):
+    """Writes a context's attempt and what is known of it."""
+
+    def __init__(self, config):
+        self.contexts = config.prompt.contexts
+
+    def context(self, name, problem, told, budget):
+        text = f"{problem.text} {name} {told.attempt} {told.feedback}"
+        return Prompt(text, tuple(text.encode())) if len(text) <= budget else None
+
+
+def failed(index, *texts, n_right=0):
+    """A plain group: right ones, then wrong ones with these texts."""
+    made = group(*[right()] * n_right, *(wrong("7", text=text) for text in texts), index=index)
+    problem, prompt = problems(8)[index]
+    return type(made)(**{**vars(made), "problem": problem, "prompt": prompt})
+
+
+def test_fission_asks_for_the_newest_failures_first_and_for_each_once():
+    its = instances("fission", share=0.5)
+    memory = its.observe({}, [failed(0, "a", "b", n_right=1), failed(1, "c"), failed(2, n_right=2)])
+    said = "its final answer 7 is not right."
+    assert memory["buffer"] == [["p1", "c", said, 0.0], ["p0", "b", said, 0.0], ["p0", "a", said, 0.0]]
+    assert json.loads(json.dumps(memory)) == memory and memory["taken"] == 3
+    plans = its.choose(8, Position(3, 1, 3), memory)
+    shown = [plan.prompt.text for plan in plans if "feedback" in plan.prompt.text]
+    assert shown == [f"text 1 feedback c {said}", f"text 0 feedback b {said}", f"text 0 feedback a {said}"]
+    assert all(plan.problem.answer not in plan.prompt.text and plan.n == 4 for plan in plans)
+    plain = instances("shuffled").choose(8, Position(3, 1, 3), {})
+    assert all(plan in plain for plan in plans if "feedback" not in plan.prompt.text)
+    two = its.choose(4, Position(3, 1, 3), memory) + its.choose(4, Position(3, 1, 7), memory)
+    assert two == plans  # a step that draws further goes on where it was
+    groups = [drawn(plan, False, True) for plan in plans]
+    groups = [type(each)(**{**vars(each), "step": 1}) for each in groups]
+    after = its.observe(memory, groups)
+    assert all(entry[1] == "" for entry in after["buffer"])  # what was used is gone; plain failures came in
+    assert {entry[0] for entry in after["buffer"]} == {p.problem.id for p in plans if "feedback" not in p.prompt.text}
+
+
+def test_fission_refuses_a_context_that_nobody_wrote():
+    with pytest.raises(ConfigError, match="context fedback: wanted one of answer"):
+        curriculum("fission", context="fedback")
+
+
+def test_an_instance_says_nothing_of_the_plain_prompt_and_long_ones_come_plain():
+    its = instances("fission", share=1.0)
+    long = its.observe({}, [failed(0, "x" * 5000)])
+    assert len(long["buffer"][0][1]) == 2000 + len("\n[...]\n")
+    assert its.choose(1, Position(3, 1, 1), long) == instances("shuffled").choose(1, Position(3, 1, 1), {})
+    config_history = make_curriculum(
+        build({"seed": 3, "sample": {"group_size": 4}, "curriculum": {"name": "fission", "history": 9}}),
+        problems(8),
+        its.prompts,
+    )
+    shown = drawn(its.choose(1, Position(3, 1, 1), its.observe({}, [failed(0, "x")]))[0], True)
+    assert config_history.observe({}, [failed(0, "x"), shown])["seen"] == {"p0": "0"}
+
+
+def test_exit_starts_where_groups_disagreed_most():
+    assert list(chances([0.25, 0.0], 1.0)) == pytest.approx([0.562177, 0.437823], abs=1e-6)
+    assert variance(failed(0, *"abcdef", n_right=2)) == pytest.approx(0.1875)
+    its = instances("exit", share=1.0, least=2, entries=4)
+    memory = its.observe({}, [failed(0, "a"), failed(1, "b", "c", "d", n_right=1), failed(2, "e")])
+    assert [(entry[1], entry[3]) for entry in memory["buffer"]] == [
+        ("d", 0.1875),
+        ("c", 0.1875),
+        ("b", 0.1875),
+        ("e", 0.0),
+    ]
+    plans = its.choose(200, Position(3, 1, 3), memory)
+    counts = Counter(plan.prompt.text.split()[3] for plan in plans)
+    assert counts["e"] < min(counts[name] for name in "bcd") and set(counts) == set("bcde")
+    diverge = sum("diverge" in plan.prompt.text for plan in plans)
+    assert 20 < diverge < 60 and its.choose(200, Position(3, 1, 3), memory) == plans
+    assert instances("exit", least=5).choose(2, Position(3, 1, 3), memory) == instances("shuffled").choose(
+        2, Position(3, 1, 3), {}
+    )
+
+
+def test_exit_scores_a_start_by_what_came_of_it_and_its_failures_inherit():
+    its = instances("exit", share=1.0, least=1, entries=9)
+    memory = its.observe({}, [failed(1, "b", n_right=1)])
+    plan = its.choose(1, Position(3, 1, 1), memory)[0]
+    after = its.observe(memory, [drawn(plan, True, True, True, False)])
+    assert [(entry[1], entry[3]) for entry in after["buffer"]] == [("", 0.25), ("b", 0.1875)]
+    solved = its.observe(memory, [drawn(plan, True, True)])
+    assert [(entry[1], entry[3]) for entry in solved["buffer"]] == [("b", 0.0)]

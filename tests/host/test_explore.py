@@ -9,7 +9,8 @@ from handmade import HINTED, PROMPT, group, right, rollout, wrong
 from lte_jax.config import build
 from lte_jax.host.decisions import Decisions
 from lte_jax.host.diagnose import pass_level
-from lte_jax.host.explore import MEMORY_LISTS, Extra, Grpo, Lte, Luffy, Tools, make_strategy, mix
+from lte_jax.host.explore import MEMORY_LISTS, Extra, Grpo, Lte, Luffy, Tools, mix
+from lte_jax.host.strategies import make_strategy
 from lte_jax.records import Attempt, FailureMode, Group, Origin, PassLevel, Problem, Prompt, Retry, Rollout, Status
 
 G = 4

@@ -1,6 +1,8 @@
 """The curricula of the package, by the name that `curriculum.name` gives them."""
 
 from lte_jax.config import Config
+from lte_jax.host.curricula.exit import Exit
+from lte_jax.host.curricula.fission import Fission
 from lte_jax.host.curricula.knapsack import Knapsack
 from lte_jax.host.curricula.ladder import Ladder
 from lte_jax.host.curricula.nearest import Nearest
@@ -15,6 +17,8 @@ CURRICULA: dict[str, type[Curriculum]] = {
     "nearest": Nearest,
     "stages": Stages,
     "ladder": Ladder,
+    "fission": Fission,
+    "exit": Exit,
 }
 
 

@@ -1,0 +1,28 @@
+"""The strategies of the package, by the name that `explore.strategy` gives them."""
+
+from lte_jax.config import Config
+from lte_jax.host.decisions import Decisions
+from lte_jax.host.diagnose import SameAnswer
+from lte_jax.host.explore import Extra, Grpo, Lte, Luffy, Strategy, Tools
+from lte_jax.host.prompts import PromptBuilder
+from lte_jax.host.strategies.expo import Expo
+from lte_jax.host.strategies.guided import Guided
+from lte_jax.plugins import arguments, resolve_class
+
+STRATEGIES: dict[str, type[Strategy]] = {
+    "grpo": Grpo,
+    "extra": Extra,
+    "lte": Lte,
+    "luffy": Luffy,
+    "guided": Guided,
+    "expo": Expo,
+}
+
+
+def make_strategy(
+    config: Config, prompts: PromptBuilder, same_answer: SameAnswer, decisions: Decisions | None = None
+) -> Strategy:
+    """The strategy that `explore.strategy` names, with its own settings. Raises ConfigError."""
+    chosen = resolve_class("explore.strategy", config.explore.strategy, STRATEGIES, Strategy)
+    args = arguments("explore.args", config.explore.args, chosen.Args)
+    return chosen(Tools(config, prompts, same_answer, decisions or Decisions(), args))
