@@ -8,7 +8,8 @@ from fractions import Fraction
 from functools import partial
 
 from lte_jax.host.answers.grammar import Handler, Parser
-from lte_jax.host.answers.products import determinant
+from lte_jax.host.answers.products import determinant, norm, rows_of, scale
+from lte_jax.host.answers.series import indexed
 from lte_jax.host.answers.syntax import INFINITY, REALS, Node, Unreadable, scalar
 from lte_jax.host.answers.tokens import FUNCTIONS, GREEK
 
@@ -18,6 +19,10 @@ _ACCENTS = frozenset("hat bar tilde dot ddot overline overrightarrow widehat".sp
 _NAMES = GREEK | frozenset(
     "hbar ell odot angle triangle partial nabla mho star prime max min gcd lcm dots ldots cdots Re Im".split()
 )
+_SAME_SETS = {
+    **dict.fromkeys(("Z_+", "Z_>0", "Z^>0", "Z_ge1", "N^+", "N_+", "N^*", "N_>0"), "Z^+"),
+    **dict.fromkeys(("Z_ge0", "Z^ge0", "N^0", "N_ge0"), "N_0"),
+}
 _INVERSES = {name: f"a{name}" for name in ("sin", "cos", "tan", "cot", "sec", "csc", "sinh", "cosh", "tanh")}
 _MINUS_ONE = Node("num", value=Fraction(-1))
 
@@ -82,6 +87,25 @@ def _of_several(name: str, parser: Parser) -> Node:
     return Node("fn", tuple(sorted(map(scalar, parts), key=repr)), name)
 
 
+def _series(kind: str, parser: Parser) -> Node:
+    r"""`\sum_{k=1}^{n}` and the product behind it; what stands behind a further sign is not in it."""
+    stream, name, first, last = parser.stream, "", None, None
+    while mark := stream.accept("_", "^"):
+        if mark.text == "^":
+            last = scalar(parser.exponent())
+            continue
+        stream.expect("{")
+        if stream.next.kind != "name":
+            raise Unreadable("a letter was wanted below the sign")
+        name = stream.take().text
+        stream.expect("=")
+        first = scalar(parser.sum())
+        stream.expect("}")
+    if first is None or last is None:
+        raise Unreadable(f"\\{kind} without its first or last index")
+    return indexed(kind, name, first, last, scalar(parser.product()))
+
+
 def _fence(close: str, function: str) -> Callable[[Parser], Node]:
     def handler(parser: Parser) -> Node:
         inner = parser.sum()
@@ -89,6 +113,24 @@ def _fence(close: str, function: str) -> Callable[[Parser], Node]:
         return Node("fn", (scalar(inner),), function)
 
     return handler
+
+
+def _determinant(parser: Parser) -> Node:
+    """Of a matrix that is written out; `det A` is a product of names."""
+    if parser.stream.sees("(", "begin"):
+        inner = parser.power()
+        if inner.op == "matrix":
+            return determinant(rows_of(inner))
+        return scale(Node("sym", value="det"), inner)
+    return parser.symbol("det")
+
+
+def _norm(parser: Parser) -> Node:
+    parser.bars += 1
+    inner = parser.sum()
+    parser.bars -= 1
+    parser.stream.expect("vert")
+    return norm(inner, "||")
 
 
 def _angle_brackets(parser: Parser) -> Node:
@@ -103,7 +145,7 @@ def _number_set(parser: Parser) -> Node:
         raise Unreadable(f"{name!r} is no set of numbers")
     while mark := parser.stream.accept("^", "_"):
         name += mark.text + parser.stream.raw_group()
-    return REALS if name == "R" else Node("text", value=f"the set {name}")
+    return REALS if name == "R" else Node("text", value=f"the set {_SAME_SETS.get(name, name)}")
 
 
 def _environment(parser: Parser) -> Node:
@@ -197,6 +239,10 @@ HANDLERS: dict[str, Handler] = {
     "lfloor": _fence("rfloor", "floor"),
     "lceil": _fence("rceil", "ceil"),
     "lvert": _fence("rvert", "abs"),
+    "sum": partial(_series, "sum"),
+    "prod": partial(_series, "prod"),
+    "det": _determinant,
+    "vert": _norm,
     "langle": _angle_brackets,
     "mathbb": _number_set,
     "emptyset": lambda parser: Node("set"),

@@ -3,13 +3,14 @@
 The same code runs in the caller, with exact.ExactArithmetic, and in a worker, with symbolic.SymbolicArithmetic.
 """
 
+from collections.abc import Iterator
 from fractions import Fraction
 
 from lte_jax.config import ConventionsConfig
 from lte_jax.host.answers.exact import last_place, rational
 from lte_jax.host.answers.limits import MAX_COMPARISONS
 from lte_jax.host.answers.normal_form import (
-    DUMMY,
+    INTEGER_LETTERS,
     bound_name,
     is_definition,
     is_equation,
@@ -17,10 +18,14 @@ from lte_jax.host.answers.normal_form import (
     is_name,
     names,
     normal_form,
+    residues,
 )
-from lte_jax.host.answers.syntax import Node, TooLarge, is_inexact, replace, symbols, walk
-from lte_jax.host.answers.units import units_conflict
+from lte_jax.host.answers.series import is_dotted
+from lte_jax.host.answers.syntax import DUMMY, Node, TooLarge, is_inexact, replace, symbols, walk
+from lte_jax.host.answers.units import is_modulus, modulus_of, units_conflict
 
+_MAX_SHIFT = 6  # of the letter in 2 k pi and 2 (k + 1) pi
+_OF_PARTS = frozenset({"list", "set", "union", "rel", "given"})  # whose parts are looked at one by one
 _RADIANS_PER_DEGREE = Node("div", (Node("const", value="pi"), Node("num", value=Fraction(180))))
 
 
@@ -31,6 +36,7 @@ class Comparison:
         self.arithmetic = arithmetic
         self.conventions = conventions
         self.n_comparisons = 0
+        self._is_within = False  # among parts that share their letters
 
     def same(self, gold: Node, answer: Node) -> bool:
         """Raises Undecided or TooLarge where the arithmetic does."""
@@ -48,10 +54,24 @@ class Comparison:
             given = names(gold), names(answer)
             if None not in given and given[0] != given[1]:
                 return False  # x = 1 or x = 2 is not x = 1, y = 2
-        forms = _same_dummies(normal_form(gold), normal_form(answer))
+        forms = _same_dummies(*_same_residues(normal_form(gold), normal_form(answer)))
         if (is_inequality(gold) or is_inequality(answer)) and "list" in (forms[0].op, forms[1].op):
             return False  # 1 < x < 2 is not 1, 2
-        return self._by_form(*forms)
+        return self._by_form(*forms) or self._shifted(*forms)
+
+    def _shifted(self, gold: Node, answer: Node) -> bool:
+        """2 k pi for any integer k is 2 (k + 1) pi, and k pi is -k pi: the same set with its members counted anew.
+
+        Only where the letter is bound: both ends of an interval move together.
+        """
+        integer = _only_integer(gold)
+        if integer is None or self._is_within or integer != _only_integer(answer) or gold.op in _OF_PARTS:
+            return False
+        self._is_within = True
+        try:
+            return any(self._by_form(gold, replace(answer, {integer: place}.get)) for place in _places(integer))
+        finally:
+            self._is_within = False
 
     def _alternatives(self, gold: Node, answer: Node) -> bool:
         """Of `sqrt(2) = 1.41…` rounded, either value will do."""
@@ -113,7 +133,11 @@ class Comparison:
         return self.same(quotient, other) if ratio is gold else self.same(other, quotient)
 
     def _in_order(self, gold: tuple[Node, ...], answer: tuple[Node, ...]) -> bool:
-        return len(gold) == len(answer) and all(map(self.same, gold, answer))
+        was_within, self._is_within = self._is_within, True
+        try:
+            return len(gold) == len(answer) and all(map(self.same, gold, answer))
+        finally:
+            self._is_within = was_within
 
     def _any_order(self, gold: tuple[Node, ...], answer: tuple[Node, ...]) -> bool:
         if len(gold) != len(answer):
@@ -152,12 +176,18 @@ class Comparison:
         if self.conventions.equation_gives_value and is_definition(equation):
             right = equation.args[1]
         elif equation is answer and all(side.scalar for side in answer.args):
-            if is_name(answer.args[0]) or not self.arithmetic.equal(*answer.args, 0.0):
+            if is_name(answer.args[0]) or not self._holds(*answer.args):
                 return False
             right = answer.args[1]  # an identity such as 2 + 3 = 5 gives its right side
         else:
             return False
         return self.same(right, other) if equation is gold else self.same(other, right)
+
+    def _holds(self, left: Node, right: Node) -> bool:
+        """2 + 3 = 5, and 17 = 2 (mod 5)."""
+        value, unit = _strip_unit(right)
+        same = _congruent(left, value, unit) if is_modulus(unit) else None
+        return self.arithmetic.equal(left, right, 0.0) if same is None else same
 
     def _both_equations(self, gold: Node, answer: Node) -> bool:
         if is_definition(gold) and is_definition(answer):
@@ -195,6 +225,13 @@ class Comparison:
             not self.conventions.units_optional and bool(gold_unit) != bool(answer_unit)
         ):
             return False
+        if is_modulus(gold_unit) and gold_unit == answer_unit:
+            same = _congruent(gold, answer, gold_unit)
+            return self.arithmetic.equal(gold, answer, 0.0) if same is None else same
+        if is_dotted(gold) or is_dotted(answer):
+            return gold.op == answer.op and gold.value == answer.value and self._in_order(gold.args, answer.args)
+        if gold.op == answer.op == "series" and gold.value == answer.value and self._in_order(gold.args, answer.args):
+            return True
         tolerance = self._tolerance(gold, answer)
         if gold.op == "pct" or answer.op == "pct":
             return self._percentages(gold, answer, tolerance)
@@ -265,12 +302,36 @@ def _rows(cases: Node) -> tuple[Node, ...]:
     return tuple(Node("tuple", cases.args[at : at + width], "row") for at in range(0, len(cases.args), width))
 
 
+def _same_residues(gold: Node, answer: Node) -> tuple[Node, Node]:
+    """Where one side says 2 (mod 5) and the other 5 k + 2, both in the second form."""
+    for side, other in ((gold, answer), (answer, gold)):
+        moduli = [part for part in walk(side) if part.op == "unit" and is_modulus(part.value)]
+        free = symbols(other) - symbols(side)
+        if moduli and any(name.startswith(DUMMY) or name in INTEGER_LETTERS for name in free):
+            return (residues(gold), answer) if side is gold else (gold, residues(answer))
+    return gold, answer
+
+
+def _only_integer(node: Node) -> Node | None:
+    """The letter that is any integer, where there is exactly one."""
+    own = {name for name in symbols(node) if name.startswith(DUMMY)}
+    return Node("sym", value=own.pop()) if len(own) == 1 and f"{DUMMY}Z 0" in own else None
+
+
+def _places(integer: Node) -> Iterator[Node]:
+    """k + 1, k - 1, ... and -k, -k + 1, ..."""
+    for first in (integer, Node("neg", (integer,))):
+        for shift in range(-_MAX_SHIFT, _MAX_SHIFT + 1):
+            if shift or first is not integer:
+                yield Node("add", (first, Node("num", value=Fraction(shift))))
+
+
 def _same_dummies(gold: Node, answer: Node) -> tuple[Node, Node]:
     """Where one side says which name is an integer and the other does not, the other's k, m or n is that name."""
     for known, other in ((gold, answer), (answer, gold)):
         own = [name for name in symbols(known) if name.startswith(DUMMY)]
         free = symbols(other) - symbols(known)
-        if len(own) == 1 and len(free) == 1 and free <= set("kmnlprt") and own[0] not in symbols(other):
+        if len(own) == 1 and len(free) == 1 and free <= INTEGER_LETTERS and own[0] not in symbols(other):
             renamed = _rename(other, (Node("sym", value=free.pop()),), (Node("sym", value=own[0]),))
             return (gold, renamed) if known is gold else (renamed, answer)
     return gold, answer
@@ -287,6 +348,14 @@ def _difference(equation: Node) -> Node:
 def _rename(node: Node, old: tuple[Node, ...], new: tuple[Node, ...]) -> Node:
     """The names `old` as `new`, all at once."""
     return replace(node, dict(zip(old, new, strict=True)).get)
+
+
+def _congruent(left: Node, right: Node, modulus: str) -> bool | None:
+    """2 and 7 modulo 5; None where they are not rational."""
+    values, whole = (rational(left), rational(right)), modulus_of(modulus)
+    if None in values or not whole:
+        return None
+    return ((values[0] - values[1]) / whole).denominator == 1
 
 
 def _strip_unit(node: Node) -> tuple[Node, str]:

@@ -33,6 +33,7 @@ _SURE = re.compile(
 )
 _COMMANDS = re.compile(r"\\[A-Za-z]+(?!\{[^{}]*[a-z]{3})")
 _WORDS = re.compile(r"[A-Za-z]{3}")
+_DECIMAL_COMMA = re.compile(r"(-?[0-9]{1,12}),(?=(?:[0-9]{1,2}|[0-9]{4,12})(?![0-9,]))|(-?0),(?=[0-9]{3}(?![0-9,]))")
 _BARE_COMMAS = re.compile(r"[0-9]{1,3}(?:,[0-9]{3})+")
 
 
@@ -104,7 +105,7 @@ def _compare(gold: str, answer: str, arithmetic, conventions: ConventionsConfig)
         return bool(as_lists) and comparison.same(read(gold, False), read(text, False))
 
     unreadable = None
-    for text in _spellings(answer, gold_is_letter=letter is not None):
+    for text in _spellings(answer, letter is not None, gold_node.scalar):
         try:
             if same(text):
                 return Status.EQUAL
@@ -115,12 +116,15 @@ def _compare(gold: str, answer: str, arithmetic, conventions: ConventionsConfig)
     return Status.DIFFERENT
 
 
-def _spellings(answer: str, gold_is_letter: bool) -> Iterator[str]:
+def _spellings(answer: str, gold_is_letter: bool, gold_is_number: bool) -> Iterator[str]:
     """The answer; then, for a gold that is no letter, what stands behind a letter, `(B) 12`, and what follows the last
-    `=` where the left side cannot be read, `P(X = 1) = 12`; but nothing of a sentence."""
+    `=` where the left side cannot be read, `P(X = 1) = 12`; but nothing of a sentence. For a gold that is one number
+    `3,5` is 3.5 too."""
     yield answer
     if gold_is_letter:
         return
+    if gold_is_number and (match := _DECIMAL_COMMA.match(answer)):
+        yield f"{match[1] or match[2]}.{answer[match.end() :]}"
     if match := _CHOICE_WITH_TEXT.fullmatch(answer):
         yield match.group("rest").removesuffix("}").strip()
     left, equals, right = answer.rpartition("=")

@@ -47,6 +47,9 @@ def _function(name: str, values: list[Fraction]) -> Fraction | None:
         return Fraction(first.__floor__() if name == "floor" else first.__ceil__())
     if name in ("max", "min"):
         return max(values) if name == "max" else min(values)
+    if name == "mod":
+        whole = all(value.denominator == 1 for value in values) and values[1] > 0
+        return first % values[1] if whole else None
     if name in ("gcd", "lcm"):
         whole = all(value.denominator == 1 for value in values)
         return Fraction((gcd if name == "gcd" else lcm)(*map(int, values))) if whole else None
@@ -71,6 +74,8 @@ def rational(node: Node) -> Fraction | None:
         return base_value(*node.value)
     if node.op not in ("add", "mul", "div", "neg", "pow", "fn", "pct", "unit"):
         return None
+    if (node.op, node.value) == ("fn", "mod") and node.args[0].op == "pow":
+        return _power_modulo(*map(rational, (*node.args[0].args, node.args[1])))
     values = [rational(part) for part in node.args]
     if any(value is None for value in values):
         return None
@@ -78,6 +83,14 @@ def rational(node: Node) -> Fraction | None:
     if result is not None and bits(result) > MAX_BITS:
         raise TooLarge(f"a number of more than {MAX_BITS} bits")
     return result
+
+
+def _power_modulo(base: Fraction | None, exponent: Fraction | None, modulus: Fraction | None) -> Fraction | None:
+    """7^2023 mod 1000, without the power."""
+    parts = base, exponent, modulus
+    if None in parts or any(part.denominator != 1 for part in parts) or exponent < 0 or modulus <= 0:
+        return None
+    return Fraction(pow(int(base), int(exponent), int(modulus)))
 
 
 def _combine(node: Node, values: list[Fraction]) -> Fraction | None:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 
 from lte_jax.host.answers.limits import MAX_DEPTH, MAX_ITEMS
 from lte_jax.host.answers.numerals import in_base, number_value, repeating_value
-from lte_jax.host.answers.products import is_proper, mixed, negate, quotient, scale, transposed
+from lte_jax.host.answers.products import is_proper, matrix_power, mixed, negate, norm, quotient, scale, total
 from lte_jax.host.answers.stream import Stream
 from lte_jax.host.answers.syntax import REALS, Node, TooLarge, Unreadable, scalar
 from lte_jax.host.answers.tokens import Token
@@ -73,8 +73,10 @@ class Parser:
     def item(self) -> Node:
         """`a = b < c`, `x in S`, `3:2`; of `a = b approx c` both the exact and the rounded value."""
         self.stream.accept("approx")
-        if mark := self.stream.accept("given", "integer"):
-            return _condition(self._relation(), mark.text)
+        if self.stream.accept("given"):
+            domain = self.atom() if self.stream.sees("mathbb") else REALS
+            node = self._relation()
+            return Node("in", (node, domain)) if node.op == "sym" else node
         node = self._relation()
         while self.stream.accept("approx"):
             node = Node("approx", (node, self._relation()))
@@ -121,9 +123,11 @@ class Parser:
         terms = [self._signed(self.stream.accept("+", "-", "pm", "mp"))]
         while sign := self.stream.accept("+", "-", "pm", "mp"):
             terms.append(self._signed(sign))
-        if len(terms) > 1 and not all(term.scalar or term.op == "matrix" for term in terms):
-            raise Unreadable("a sum of things that are not numbers")
-        node = Node("add", tuple(terms)) if len(terms) > 1 else terms[0]
+        node = total(terms)
+        if self.stream.accept("modulo"):
+            if len(terms) > 1:
+                raise Unreadable("a remainder of a sum without brackets")
+            return Node("fn", (scalar(node), scalar(self.product())), "mod")
         if mark := self.stream.accept("over", "choose"):
             parts = scalar(node), scalar(self.sum())
             return Node("div", parts) if mark.text == "over" else Node("fn", parts, "binom")
@@ -193,7 +197,7 @@ class Parser:
     def _unit(self, node: Node) -> Node:
         words = []
         while True:
-            if self.stream.next.kind == "text":
+            if self.stream.next.kind == "text" and not _joins(self.stream.next):
                 words.append(self.stream.take().text.strip(" ~,.()"))
                 if changes_the_number(words[-1]):
                     raise Unreadable(f"{words[-1]!r} is no unit")
@@ -211,7 +215,8 @@ class Parser:
         node = self.postfix(self.atom())
         while self.stream.accept("^"):
             if not node.scalar:
-                return transposed(node, self.stream.raw_group())
+                node = matrix_power(node, self.stream.raw_group())
+                continue
             node = self.postfix(Node("pow", (scalar(node), scalar(self.exponent()))))
         return node
 
@@ -275,9 +280,9 @@ class Parser:
         token = self.stream.next
         if token.kind in ("num", "repeating", "based", "name"):
             return True
-        if token.kind == "char":
-            return token.text in "([{" or (token.text == "|" and not self.bars)
-        return token.kind == "cmd" and token.text in self._handlers
+        if token.text in ("|", "vert") and self.bars:
+            return False
+        return token.text in "([{|" if token.kind == "char" else token.kind == "cmd" and token.text in self._handlers
 
     def _bracket(self, mark: str) -> Node:
         if mark == "{":
@@ -289,7 +294,7 @@ class Parser:
             inner = self.sum()
             self.bars -= 1
             self.stream.expect("|")
-            return Node("fn", (scalar(inner),), "abs")
+            return norm(inner, "|")
         if mark not in "([":
             raise Unreadable(f"{mark!r} is out of place")
         bars, self.bars = self.bars, 0
@@ -347,12 +352,6 @@ def _is_system(group: list[Node]) -> bool:
         part.args[0].value for part in group if part.op == "rel" and part.value == ("=",) and part.args[0].op == "sym"
     ]
     return len(given) == len(group) == len(set(given)) > 1
-
-
-def _condition(node: Node, mark: str) -> Node:
-    """What a text such as `for all` or `where the integer` leads to: a name by itself is any number, or any integer."""
-    domain = REALS if mark == "given" else Node("text", value="the set Z")
-    return Node("in", (node, domain)) if node.op == "sym" else node
 
 
 def _joins(token: Token) -> bool:

@@ -7,9 +7,10 @@ from fractions import Fraction
 
 from lte_jax.host.answers.exact import rational
 from lte_jax.host.answers.intervals import simplified
-from lte_jax.host.answers.syntax import INFINITY, MINUS_INFINITY, REALS, Node, contains, replace, symbols
+from lte_jax.host.answers.syntax import DUMMY, INFINITY, MINUS_INFINITY, REALS, Node, contains, replace, symbols
+from lte_jax.host.answers.units import is_modulus, modulus_of
 
-DUMMY = "integer "  # begins the name of a letter that stands for any integer
+INTEGER_LETTERS = frozenset("kmnlprt")  # which an answer need not say of them
 _FLIPPED = {"<": ">", ">": "<", "<=": ">=", ">=": "<=", "=": "=", "!=": "!="}
 _INEQUALITIES = frozenset({"<", ">", "<=", ">=", "!="})
 
@@ -32,6 +33,8 @@ def normal_form(node: Node) -> Node:
         )
         if (whole := simplified(node)) != node:
             return whole
+    if node.op == "where" and _is_domain(node.args[1]):
+        return normal_form(Node("list", node.args))
     if node.op == "minus":
         return without(node.args[0], node.args[1].args) if node.args[1].op == "set" else node
     return interval(oriented(node))
@@ -64,7 +67,7 @@ def _collection(node: Node) -> Node:
         return normal_form(stated[0])  # 2 k pi, k in Z
     if node.op == "list" and (whole := _system(stated) or _excluded(stated)):
         return whole
-    op = node.op
+    op, stated = node.op, _share_modulus(stated)
     if len(names(node) or ()) == 1:  # x = 1 or x = 2; the name is compare.py's to look at
         op, stated = "set", [oriented(part).args[1] for part in stated]
     values = [value for part in stated for value in signs(part)]
@@ -80,25 +83,59 @@ def _collection(node: Node) -> Node:
     return Node(op, tuple(parts))
 
 
+def _share_modulus(parts: list[Node]) -> list[Node]:
+    """n = 1, 3 (mod 4): the modulus stands behind the last one and is said of all."""
+    last = parts[-1] if parts else Node("set")
+    if last.op != "unit" or not is_modulus(last.value):
+        return parts
+    return [_modulo(part, last.value) for part in parts]
+
+
+def _modulo(node: Node, modulus: str) -> Node:
+    if is_equation(node):
+        return Node("rel", (node.args[0], _modulo(node.args[1], modulus)), node.value)
+    return Node("unit", (node,), modulus) if node.scalar and node.op != "unit" else node
+
+
+def residues(node: Node) -> Node:
+    """2 (mod 5) as 2 + 5 k for any integer k."""
+    integer = Node("sym", value=f"{DUMMY}Z 0")
+
+    def swap(part: Node) -> Node | None:
+        if part.op != "unit" or not is_modulus(part.value):
+            return None
+        step = Node("num", value=Fraction(modulus_of(part.value)))
+        return Node("add", (*part.args, Node("mul", (step, integer))))
+
+    return replace(node, swap)
+
+
 def _family(node: Node) -> Node | None:
     """An answer and what is said of its letters: `2 k pi, k in Z`, `f(x) = a x, a in R`, `1/x, x != 0`.
 
-    A letter that is any integer becomes a dummy with a name of its own; other conditions stay, in a `given`.
+    A letter that is any integer becomes a dummy with a name of its own, and so does one that would be an integer if
+    nothing were said of it; other conditions stay, in a `given`.
     """
-    main = [part for part in node.args]
-    conditions: list[Node] = []
+    main = [part for part in node.args if not _is_domain(part)]
+    conditions = [part for part in node.args if _is_domain(part)]
     while len(main) > 1 and _is_condition(main[-1], main[0]):
         conditions.insert(0, main.pop())
-    if len(main) != 1 or node.value == "or" or all(part.op == "sym" for part in conditions) or is_inequality(main[0]):
+    if not main or all(part.op == "sym" for part in conditions) or any(map(is_inequality, main)):
         return None
-    answer, kept, dummies = main[0], [], {}
+    kept, dummies = [], {}
     for part in conditions:
         if _is_domain(part):
-            if part.args[1].op == "text" and part.args[1].value.startswith(("the set Z", "the set N")):
-                dummies[part.args[0]] = Node("sym", value=f"{DUMMY}{len(dummies)}")
+            name = "R" if part.args[1] == REALS else part.args[1].value.removeprefix("the set ")
+            if name.startswith(("Z", "N")) or (name == "R" and part.args[0].value in INTEGER_LETTERS):
+                dummies[part.args[0]] = Node("sym", value=f"{DUMMY}{name} {len(dummies)}")
         elif part.op != "sym":
             kept.append(part)
-    answer = normal_form(replace(answer, dummies.get))
+    main = [replace(part, dummies.get) for part in main]
+    if len(main) > 1:
+        return normal_form(Node("list", tuple(main), node.value)) if dummies and not kept else None
+    if node.value == "or" and not dummies:
+        return None
+    answer = normal_form(main[0])
     return Node("given", (answer, *kept)) if kept else answer
 
 
@@ -250,7 +287,7 @@ def bound_name(node: Node) -> str | None:
 def interval(node: Node) -> Node:
     """An inequality in one name with plain ends as an interval; anything else as it is."""
     if node.op == "in" and is_name(node.args[0]):
-        return node.args[1]
+        return normal_form(node.args[1]) if node.args[1].op == "where" else node.args[1]
     if not is_inequality(node):
         return node
     sides, relations = node.args, node.value

@@ -13,7 +13,7 @@ from lte_jax.host.answers.limits import MAX_ANSWER_CHARS
 from lte_jax.host.answers.numerals import word_value
 from lte_jax.host.answers.syntax import TooLarge
 from lte_jax.host.answers.tokens import GREEK
-from lte_jax.host.answers.units import known_units
+from lte_jax.host.answers.units import is_word, known_units
 
 _CHARACTERS = {
     **dict.fromkeys("−–—‒﹣－", "-"),
@@ -46,6 +46,8 @@ _SPACE = re.compile(r"\s+")
 _SCALES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
 _TEXTS = r"\\(?:text(?:bf|it|rm|normal|sf|sc|tt|up|md)?|[mh]box|math(?:rm|sf|it|tt)|operatorname\*?|rm|emph)(?= ?\{)"
 _THOUSANDS = re.compile(r"(?<=[0-9])(?:\{,\}|,?\\[!,;: ]|\{\\,\}) ?(?=[0-9]{3}(?![0-9]))")
+# Braces keep TeX from setting a comma as one between items: 3{,}5 is 3.5, but 3{,}500 is 3500
+_DECIMAL_COMMA = re.compile(r"(?<=[0-9])\{,\}(?=(?:[0-9]{1,2}|[0-9]{4,30})(?![0-9]))|(?<=\b0)\{,\}(?=[0-9])")
 _SPACES = re.compile(
     r"(?<!\\)\\(?:[!,;:> ]|(?:q?quad|displaystyle|textstyle|scriptstyle|limits|[bB]ig+[lr]?)(?![a-z])"
     r"|(?:left|right)(?![a-z])\.?|h?phantom\{[^{}]*\}|tag\{[^{}]*\}|hspace\{[^{}]*\}"
@@ -60,7 +62,8 @@ _LATEX = [
     (re.compile(r"\\cr(?:cr)?(?![a-z])|\\tabularnewline|(?<=\\\\)\[ ?[0-9.]{1,5} ?(?:pt|ex|em|mm|cm)\]"), r"\\\\"),
     (re.compile(r"\\(?:dots[cbmio]?|cdots|hdots|textellipsis)(?![a-z])"), r"\\ldots "),
     (re.compile(r"\\in ?(?:\\mathbb)? ?\{? ?([ZNQRC]) ?\}?(?![A-Za-z])"), r"\\in \\mathbb{\1}"),
-    (re.compile(r"\\text ?\{ ?(?:is|are)(?: an?| any| all)?(?: positive| non-?negative)? integers? ?\}"), r"\\in \\mathbb{Z}"),
+    (re.compile(r"\\text ?\{ ?(?:is|are)(?: an?| any| all)?((?: positive| negative| non-?negative)? integers?|(?: a)? natural numbers?) ?\}"),
+     lambda m: r"\in " + _integers(m[1])),
     (re.compile(r"\\text ?\{ ?([,;:]) ?\}"), r"\1"),
     (re.compile(r"\\text ?\{ ?(\([a-h]\)|\([ivx]{1,4}\))? ?\}"), r"\1 "),
     (re.compile(r"\\(?:[dtc]|nice|s|x|flat)frac(?![a-z])"), r"\\frac"),
@@ -79,6 +82,7 @@ _LATEX = [
     (re.compile(r"\\varnothing(?![a-z])"), r"\\emptyset"),
     (re.compile(r"\\var(?=phi|epsilon|theta)"), r"\\"),
     (re.compile(r"\\(?:simeq|thickapprox|doteq)(?![a-z])"), r"\\approx"),
+    (re.compile(r"\\[lr]?Vert(?![a-z])"), r"\\|"),
     (re.compile(r"\\(?:backslash|smallsetminus)(?![a-z])|(?<=\\mathbb\{R\}) ?-(?= ?\\\{)"), r"\\setminus "),
     (re.compile(r"\\(?:lvert|rvert|vert|mid)(?![a-z])(?=[^{}]{0,99}\\[lr]?vert)|\\[lr]?vert(?![a-z])"), "|"),
     (re.compile(r"\\measuredangle(?![a-z])"), r"\\angle"),
@@ -88,6 +92,23 @@ _LATEX = [
     (re.compile(r"\$|\\\(|\\\)|\\\[|\\\]"), ""),
     (re.compile(r"\^ ?\\prime(?![a-z])|\^ ?\{ ?\\prime ?\}"), "'"),
 ]  # fmt: skip
+_NATURAL = re.compile("integer|natural")
+
+
+def _integers(words: str) -> str:
+    """The set that words such as `positive integer` name."""
+    if "natural" in words:
+        return r"\mathbb{N}"
+    if "negative" in words:
+        return r"\mathbb{N}_0" if "non" in words else r"\mathbb{Z}^-"
+    return r"\mathbb{Z}^+" if "positive" in words else r"\mathbb{Z}"
+
+
+def _given(match: re.Match) -> str:
+    """`for any real x` as `, \given x`, `where the positive integer k` as `, \given \mathbb{Z}^+ k`."""
+    return r", \given " + (_integers(match[1]) + " " if _NATURAL.search(match[1]) else "")
+
+
 _LONE = re.compile(r"(?<![A-Za-z\\])[b-z](?![A-Za-z])")
 _GIVEN = re.compile(
     r"[,;]? ?\(?\\text ?\{[ ,(]{0,2}(?:for|where|with|when|if|provided that|such that)((?: (?:all|any|every|some|each|an?|real"
@@ -105,7 +126,7 @@ _ALIGNED = re.compile(r"\\(?:begin|end)\{(?:align(?:ed)?|equation|gather(?:ed)?|
 _DEGREE_SCALE = re.compile(r"(?<=\\degree ) ?(?:\\text ?\{ ?[CF] ?\}|[CF]\b)")
 _OF_A_QUESTION = r"\b(?i:find|such|that|let|suppose|if|solve|when|where|given|determine|compute|prove)\b"
 _PLAIN = [
-    (re.compile(r"(?<=[,+*/(\[-]) ?\.{2,}(?= ?[,+)\]\\*/-]|\Z| )|(?<=[,+]) ?\.{3,}"), r"\\ldots "),
+    (re.compile(r"(?<=[,+*/(\[-]) ?\.{2,}(?= ?[,+)\]\\*/-]|\Z| )|(?<=[,+]) ?\.{3,}|(?<=\\cdot) ?\.{3,}|(?<=\\times) ?\.{3,}"), r"\\ldots "),
     (re.compile(r"\( ?\\approx ?([^()]{1,40})\)(?= ?[.,]?\Z)"), r"\\approx \1"),
     (re.compile(r"\\text ?\{ ?(?:,|or|which is|i\.e\.)? ?(?:about|approximately|approx\.?|roughly) ?\}(?=.)"), r"\\approx "),
     (re.compile(r"(?:\\text ?\{ ?)?(?i:(?:the )?(?:set of )?all real(?: number)?s?(?: [a-z])?,? except(?: for| when)?) ?\}?"
@@ -115,6 +136,8 @@ _PLAIN = [
     (re.compile(r"\*\*|`|\""), ""),
     (re.compile(r"(?<=[0-9]) ?degrees?\b"), r"\\degree "),
     (re.compile(r"(?<=[0-9}]) ?(?:percent|per cent|pct)\b\.?"), "%"),
+    (re.compile(r"(?<=[0-9A-Za-z)}!]) ?(?:\\b?mod|(?<![A-Za-z\\])mod|\\text ?\{ ?mod ?\})(?![A-Za-z]) ?(?=[0-9({A-Za-z\\])"),
+     lambda m: m.group() if r"\equiv" in m.string else r" \modulo "),
     (re.compile(r"\(?(?:\\text ?\{)?[ (]{0,3}\\?[pb]?mod(?:[ {(}]|\\text ?\{){0,6}([0-9]{1,9})[ )}]{0,6}"), r"\\text{mod \1}"),
     (re.compile(r"\bUSD\b|^ ?Rs\.?(?= ?[0-9])"), ""),
     (re.compile(r"(?<=[\])]) ?U ?(?=[\[(])"), r"\\cup "),
@@ -130,6 +153,8 @@ _PLAIN = [
                 r"| ?\\text ?\{ ?(?:st|nd|rd|th) ?\}|(?:st|nd|rd|th)\b)"), ""),
     (re.compile(r"(?<![\w:.])([0-9]{1,2}) ?(?:\\text ?\{ ?)?([aApP])\.? ?[mM]\b\.? ?\}?"), r"\1:00\\text{\2m}"),
     (re.compile(r"(?<=:[0-9]{2}) ?(?:\\text ?\{ ?)?([aApP])\.? ?[mM]?\b\.* ?\}?"), r"\\text{\1m}"),
+    (re.compile(r"\A ?([0-9]{1,9}) ?(?:\\text ?\{ ?(?:out of|in) ?\}|out of|in) ?([0-9]{1,9})(?![0-9.,/^!%])"),
+     lambda m: rf"\frac{{{m[1]}}}{{{m[2]}}}" if int(m[1]) <= int(m[2]) else m.group()),
     (re.compile(r"(?<=[0-9]) ?(?:\\text ?\{ ?to ?\}|\bto\b) ?(?=[0-9])"), ":"),
     (re.compile(r"\A ?\\text ?\{ ?(?i:(?:the )?(?:final )?answer(?: is)? ?:?|option|choice) ([^{}]*)\}"), r"\1"),
     (re.compile(r"\A ?(?:[Oo]ption|[Cc]hoice|[Aa]nswer) ?:? (?=\(?[A-J]\b)"), ""),
@@ -141,7 +166,7 @@ _PLAIN = [
                 r"(?: [A-Za-z]+)?) ?=(?!=)"), r"\\text{\1}="),
     (re.compile(r"\A ?\\text ?\{(?=[^{}]{0,80}[A-Za-z]{2})[^{}]{0,80}\b(?:is|are|:) ?\} ?:? ?"), ""),
     (re.compile(r"[,;]? ?(?:\\text ?\{)?[ ,(]{0,3}\b(?:where|for)\b([^=<>{}]{0,60}\binteger[^=<>{}]{0,30}\}?"
-                r"[^=<>]{0,20})\Z"), lambda m: "".join(rf", {name} \in \mathbb{{Z}}" for name in _LONE.findall(m[1])[:1])),
+                r"[^=<>]{0,20})\Z"), lambda m: "".join(rf", {name} \in {_integers(m[1])}" for name in _LONE.findall(m[1])[:1])),
     (re.compile(r"<="), r"\\le "),
     (re.compile(r">="), r"\\ge "),
     (re.compile(r"!="), r"\\ne "),
@@ -174,6 +199,8 @@ def _mark_unit(text: str) -> str:
         match = pattern.search(text[-60:])
         if match is None and pattern is _GLUED_UNIT and (match := _GLUED_WORD.search(text[-60:])):
             match = match if known_units(match.group(1)) else None
+        if match and pattern is _WORD_UNIT and not is_word(re.match("[A-Za-z]+", match.group(1))[0]):
+            continue  # 3 ab, 6 xyz
         if match and not _NOT_A_UNIT.search(match.group(1)):
             words, _, power = match.group(1).partition("^")
             begin = len(text) - len(text[-60:]) + match.start()
@@ -221,7 +248,7 @@ def normalise(answer: str) -> str:
         text = _one_space("".join(map(_ascii_digit, unicodedata.normalize("NFKC", text))))
         _check_length(text)
     if "\\" in text or "~" in text or "{" in text:
-        text = _THOUSANDS.sub("", text)
+        text = _THOUSANDS.sub("", _DECIMAL_COMMA.sub(".", text))
         if _ALIGNED.search(text):
             text = _ALIGNED.sub("", text).replace("&", "")
         if _DOUBLED.search(text) and not _SINGLE.search(text):
@@ -229,9 +256,7 @@ def normalise(answer: str) -> str:
         text = _one_space(_SPACES.sub(" ", text))
         text = _replaced(text, _LATEX)
         text = _DEGREE_SCALE.sub("", text)
-        text = _GIVEN.sub(
-            lambda m: ", " + (r"\integer " if re.search("integer|natural", m[1]) else r"\given "), text, count=1
-        )
+        text = _GIVEN.sub(_given, text, count=1)
         text = _IN_BRACKETS.sub(r", \1", text)
     text = _replaced(text.replace("$", ""), _PLAIN)
     text = text.strip().rstrip("\\ ").lstrip("=: ")

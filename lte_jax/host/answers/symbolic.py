@@ -5,14 +5,17 @@ Runs in workers only: whatever hangs or grows here is killed there. No string is
 
 import math
 import random
+from collections.abc import Iterator
 from contextlib import suppress
 from fractions import Fraction
 
 import sympy
 
-from lte_jax.host.answers.exact import ExactArithmetic, base_value, power, rational
+from lte_jax.host.answers.exact import ExactArithmetic, base_value, infinity, power, rational
 from lte_jax.host.answers.limits import MAX_EXPONENT, MAX_FACTORIAL, MAX_TOWER
-from lte_jax.host.answers.syntax import Node, TooLarge, Undecided, Unreadable, replace, walk
+from lte_jax.host.answers.polynomials import same_zeros
+from lte_jax.host.answers.series import Allowance, written_out
+from lte_jax.host.answers.syntax import DUMMY, Node, TooLarge, Undecided, Unreadable, replace, walk
 
 _CONSTANTS = {"pi": sympy.pi, "e": sympy.E, "i": sympy.I, "inf": sympy.oo}
 _FUNCTIONS = {
@@ -23,14 +26,16 @@ _FUNCTIONS = {
     "log": sympy.log, "log10": lambda x: sympy.log(x) / sympy.log(10), "floor": sympy.floor, "ceil": sympy.ceiling,
     "abs": sympy.Abs, "sqrt": sympy.sqrt, "cbrt": sympy.cbrt, "factorial": sympy.factorial, "binom": sympy.binomial,
     "max": sympy.Max, "min": sympy.Min, "gcd": sympy.Function("gcd"), "lcm": sympy.Function("lcm"),
-    "double factorial": sympy.factorial2, "cis": lambda x: sympy.exp(sympy.I * x),
+    "double factorial": sympy.factorial2, "mod": sympy.Mod, "cis": lambda x: sympy.exp(sympy.I * x),
 }  # fmt: skip
+_SERIES = {"sum": sympy.Sum, "prod": sympy.Product}
 _TRIGONOMETRIC = frozenset("sin cos tan cot sec csc cis".split())
-_INTEGER_FUNCTIONS = frozenset({"factorial", "double factorial", "binom"})
+_INTEGER_FUNCTIONS = frozenset({"factorial", "double factorial", "binom", "mod"})
 _STEPS = frozenset({"floor", "ceil"})
 _INTEGER_NAMES = frozenset("ijklmnpqNMK")  # by custom: of a floor of n/2 only whole n count
 _DIGITS = 60  # of a numerical comparison, and twice the digits by which the parts of the answers differ in size
 _MAX_DIGITS = 20_000  # beyond it two values that no rule makes equal are held to be different
+_MAX_TERMS, _MAX_OPERATIONS = 200, 20_000  # of a sum or product that is written out at a point
 _POINTS = 6
 _ENOUGH_POINTS = 3
 
@@ -58,6 +63,8 @@ def build(node: Node, degrees: bool = False) -> sympy.Expr:
         if value is None:
             raise Unreadable("digits that the base does not have")
         return sympy.Integer(int(value))
+    if node.op == "series":
+        return _series(node, degrees)
     inside = degrees or (node.op == "fn" and node.value in _TRIGONOMETRIC)
     return _combine(node, [build(part, inside) for part in node.args], degrees)
 
@@ -82,6 +89,17 @@ def _combine(node: Node, parts: list[sympy.Expr], degrees: bool) -> sympy.Expr:
     if node.op == "unit":
         return parts[0]
     raise Unreadable(f"{node.op} is not a number")
+
+
+def _series(node: Node, degrees: bool) -> sympy.Expr:
+    """Written out where its ends are numbers, else as sympy has it, for `_evaluate` to write out at a point."""
+    if infinity(node.args[0]) or infinity(node.args[1]):
+        raise TooLarge("an endless sum or product, which equals only one that is written alike")
+    terms = written_out(node, Allowance())
+    if terms is not None:
+        return (sympy.Add if node.value[0] == "sum" else sympy.Mul)(*(build(term, degrees) for term in terms))
+    first, last, body = (build(part, degrees) for part in node.args)
+    return _SERIES[node.value[0]](body, (sympy.Symbol(node.value[1]), first, last))
 
 
 def _power(base: sympy.Expr, exponent: sympy.Expr) -> sympy.Expr:
@@ -132,21 +150,35 @@ class SymbolicArithmetic:
         self.digits = _DIGITS + 2 * _spread(left, right)
         if self.digits > _MAX_DIGITS:
             return False
-        pairs = self._values(gold, answer, left, right)
-        return len(pairs) > 0 and all(_near(a, b, tolerance, self.digits) for a, b in pairs)
+        n_points, n_wanted = 0, _ENOUGH_POINTS if left.free_symbols | right.free_symbols else 1
+        for a, b in self._values(gold, answer, left, right):
+            if not _near(a, b, tolerance, self.digits):
+                return False
+            n_points += 1
+        return n_points >= n_wanted
 
     def proportional(self, gold: Node, answer: Node) -> bool:
-        """Equal up to a constant factor, at random points."""
+        """Do both vanish at the same places? Exactly for polynomials and their quotients, see polynomials.py; of other
+        expressions whether one is the other times a constant, at random points."""
         left, right = self._build(gold), self._build(answer)
         if left.free_symbols != right.free_symbols:
             return False
         if left == right:
             return True
+        if (same := same_zeros(left, right)) is not None:
+            return same
         self.digits = _DIGITS + 2 * _spread(left, right)
         if self.digits > _MAX_DIGITS:
             return False
-        ratios = [a / b for a, b in self._values(gold, answer, left, right) if b != 0]
-        return len(ratios) >= _ENOUGH_POINTS and all(_near(ratios[0], ratio, 0.0, self.digits) for ratio in ratios[1:])
+        first, n_points = None, 0
+        for a, b in self._values(gold, answer, left, right):
+            if b == 0:
+                continue
+            first = a / b if first is None else first
+            if not _near(first, a / b, 0.0, self.digits):
+                return False
+            n_points += 1
+        return n_points >= _ENOUGH_POINTS and not _near(first, sympy.Float(0), 0.0, self.digits)
 
     def _build(self, node: Node) -> sympy.Expr:
         if _tower(node) > MAX_TOWER:
@@ -160,18 +192,15 @@ class SymbolicArithmetic:
         except (ArithmeticError, ValueError, TypeError, NotImplementedError) as error:
             raise TooLarge(f"sympy cannot hold it: {error}") from error  # such as 4300 digits of a floor
 
-    def _values(self, gold: Node, answer: Node, left: sympy.Expr, right: sympy.Expr) -> list[tuple]:
-        """Values of both at the same points, where both are defined."""
+    def _values(self, gold: Node, answer: Node, left: sympy.Expr, right: sympy.Expr) -> Iterator[tuple]:
+        """Values of both at the same points, where both are defined: so one that differs saves the others."""
         names = sorted(left.free_symbols | right.free_symbols, key=str)
-        if not names:
-            pair = _evaluate(left, {}, self.digits), _evaluate(right, {}, self.digits)
-            return [pair] if None not in pair else []
         parts = [part for side in (gold, answer) for part in walk(side)]
         functions = {part.value for part in parts if part.op == "fn"}
         counted = functions & _STEPS and all(name.name in _INTEGER_NAMES for name in names)
-        whole = bool(functions & _INTEGER_FUNCTIONS or counted)
-        pairs = []
-        for point in _points(names, whole):
+        series = any(part.op == "series" for part in parts)
+        whole = bool(series or functions & _INTEGER_FUNCTIONS or counted)
+        for point in _points(names, whole, highest=9 if series else 30) if names else [{}]:
             pair = _evaluate(left, point, self.digits), _evaluate(right, point, self.digits)
             if None in pair:
                 continue
@@ -179,8 +208,7 @@ class SymbolicArithmetic:
                 _one_branch(side, point) for side in (left, right)
             ):
                 continue
-            pairs.append(pair)
-        return pairs if len(pairs) >= _ENOUGH_POINTS else []
+            yield pair
 
 
 def _spread(*expressions: sympy.Expr) -> int:
@@ -201,17 +229,20 @@ def _log10(value: int) -> float:
     return value.bit_length() * math.log10(2) if value > 1 else 0.0
 
 
-def _points(names: list[sympy.Symbol], whole: bool) -> list[dict]:
-    """Fixed random points: positive ones, some negative where there is one variable, integers where steps occur."""
+def _points(names: list[sympy.Symbol], whole: bool, highest: int) -> list[dict]:
+    """Fixed random points: positive ones, some negative where there is one variable, integers up to `highest`
+    where steps occur."""
     source = random.Random(20251126)
     if whole:
-        return [{name: sympy.Integer(source.randint(2, 30)) for name in names} for _ in range(2 * _POINTS)]
+        return [{name: sympy.Integer(source.randint(2, highest)) for name in names} for _ in range(2 * _POINTS)]
+    counted = [name for name in names if name.name.startswith((f"{DUMMY}Z", f"{DUMMY}N"))]
     points = [{name: sympy.Rational(source.randint(300, 2900), 1009) for name in names} for _ in range(_POINTS)]
     for at in range(_POINTS // 2):  # each name is negative somewhere, and so is their product: |ab| is not ab
         signs = [-1 if at == 0 or (at + place) % 2 else 1 for place in range(len(names))]
         values = [sympy.Rational(sign * source.randint(300, 2900), 1009) for sign in signs]
         points.append(dict(zip(names, values, strict=True)))
-    return points
+    whole_places = [{name: sympy.Integer(2 * source.randint(1, 15) + at % 2) for name in counted} for at in range(9)]
+    return [point | places for point, places in zip(points, whole_places, strict=True)]
 
 
 def _one_branch(expression: sympy.Expr, point: dict) -> bool:
@@ -225,13 +256,30 @@ def _one_branch(expression: sympy.Expr, point: dict) -> bool:
 def _evaluate(expression: sympy.Expr, point: dict, digits: int) -> sympy.Expr | None:
     """A finite number, or None where there is none or getting there would take too long."""
     try:
-        if not _bounded(expression, point):
+        if expression.has(*_SERIES.values()):
+            expression = _without_series(expression.subs(point))
+        if expression is None or not _bounded(expression, point):
             return None
         value = expression.evalf(digits, subs=point, maxn=4 * digits)
         parts = value.as_real_imag()
     except (ArithmeticError, ValueError, TypeError, NotImplementedError):
         return None  # sympy's ways of saying that there is no number here
     return value if all(part.is_Float or part.is_Rational for part in parts) and value.is_finite else None
+
+
+def _without_series(expression: sympy.Expr) -> sympy.Expr | None:
+    """Inner sums and products are written out where an outer one has been; None where one has too many terms."""
+    while found := expression.atoms(*_SERIES.values()):
+        outer = max(found, key=lambda part: part.count_ops())
+        index, first, last = outer.limits[0]
+        if not (first.is_Integer and last.is_Integer) or last - first >= _MAX_TERMS:
+            return None
+        terms = [outer.function.subs(index, place) for place in range(int(first), int(last) + 1)]
+        total = sympy.Add(*terms) if isinstance(outer, sympy.Sum) else sympy.Mul(*terms)
+        expression = expression.xreplace({outer: total})
+        if expression.count_ops() > _MAX_OPERATIONS:
+            return None
+    return expression
 
 
 def _bounded(expression: sympy.Expr, point: dict) -> bool:

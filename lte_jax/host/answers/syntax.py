@@ -5,9 +5,14 @@ Every `op` that occurs is listed here, so that the builders in exact.py and symb
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
-# Numbers: num sym const add mul div neg pow call fn deg pct unit base pm
+from lte_jax.host.answers.limits import MAX_PARTS
+
+# Numbers: num sym const add mul div neg pow call fn deg pct unit base pm series
+DUMMY = "integer "  # begins the name of a letter that stands for any member of a set: `integer Z 0`
+INDEX = "index "  # begins the name of what a sum or product runs over
 _NO_NUMBERS = frozenset(
     "tuple set list matrix union minus rel in ratio text approx cases where inter given compound".split()
 )
@@ -27,7 +32,8 @@ class Undecided(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One node. `value`: Fraction of num; name of sym, const, fn, call, unit; brackets of tuple; operators of rel."""
+    """One node. `value`: Fraction of num; name of sym, const, fn, call, unit; brackets of tuple; operators of
+    rel; (kind, index) of series."""
 
     op: str
     args: tuple["Node", ...] = ()
@@ -55,6 +61,13 @@ def walk(node: Node) -> Iterator[Node]:
         stack.extend(top.args)
 
 
+def bounded(node: Node) -> Node:
+    """The node itself. Raises TooLarge where it has more than MAX_PARTS, which a few products of matrices can have."""
+    if sum(1 for _ in islice(walk(node), MAX_PARTS + 1)) > MAX_PARTS:
+        raise TooLarge(f"more than {MAX_PARTS} parts")
+    return node
+
+
 def height(root: Node) -> int:
     """Of the tree, without recursion."""
     level, rows = [root], 0
@@ -73,8 +86,8 @@ def is_inexact(node: Node) -> bool:
 
 
 def symbols(node: Node) -> set[str]:
-    """Names of the variables; a call such as f(x) counts as the product of both letters."""
-    return {part.value for part in walk(node) if part.op in ("sym", "call")}
+    """Names of the variables; a call such as f(x) counts as the product of both letters, an index not at all."""
+    return {part.value for part in walk(node) if part.op in ("sym", "call") and not part.value.startswith(INDEX)}
 
 
 def replace(node: Node, swap) -> Node:

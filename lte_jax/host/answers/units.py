@@ -19,6 +19,15 @@ _CHANGES = frozenset(
     "choose answer half quarter quarters third thirds percent dozen hundred thousand million billion trillion "
     "zero one two three four five six seven eight nine ten eleven twelve twenty thirty forty fifty".split()
 )
+# Short words that are counted or measured in. Other letters behind a number are variables: 3 ab, 6 xyz
+_SHORT = frozenset(
+    "ft in yd mi mm cm dm km nm mg kg lb lbs oz gal qt pt ml cl dl hr hrs hz khz mhz db gb mb kb tb rpm mph kph fps psi "
+    "sec min ms mol rad deg ton bar kj kw kwh mw pa ev cal amp ohm sq cu cc pts yds pct men man car cat dog box egg eggs "
+    "pen hen boy way cup day bag can jar bus pie pea toy key row set cow pig fox hat job map net nut pot tin tub tie win "
+    "ray arc arcs ant ants ace aces bee bit bed cap cut die dot eel elf gem gum gun hit inn ivy jet kid lap leg mat "
+    "mug oak oar owl pan pin pit rod rug run tap tip top van vet web wig zoo act acts inch of per".split()
+)
+_VOWEL_WITHIN = re.compile(r"(?i)[a-z]{1,30}[aeiou]")
 _COMPOUNDS = {"mph": (("mi", 1), ("h", -1))}
 _POWERS = {"square": "2", "sq": "2", "squared": "2", "cubic": "3", "cubed": "3"}
 
@@ -35,9 +44,23 @@ def changes_the_number(unit: str) -> bool:
     return bool(words) and (words[0] in ("squared", "cubed", "at") or not _CHANGES.isdisjoint(words))
 
 
+def is_word(letters: str) -> bool:
+    """`ft`, `men`, `apples`, and not `ab` or `xyz`, which are products."""
+    return letters.casefold() in _SHORT or len(letters) > 3 and bool(_VOWEL_WITHIN.match(letters))
+
+
+def is_modulus(unit: str) -> bool:
+    return unit.startswith("mod ")
+
+
+def modulus_of(unit: str) -> int:
+    """The 5 of `mod 5`."""
+    return int(unit.removeprefix("mod "))
+
+
 def known_units(unit: str) -> tuple[tuple[str, int], ...] | None:
     """((unit, power), …) of known units, `m/s` or `miles per hour` included; None where one is not known."""
-    if unit.startswith("mod "):
+    if is_modulus(unit):
         return ((unit, 1),)
     words = re.findall(r"[a-z]+|\^\{?-?[0-9]+\}?|/", unit.casefold())
     powers: dict[str, int] = {}
