@@ -20,7 +20,7 @@ _NAMES = GREEK | frozenset(
     "hbar ell odot angle triangle partial nabla mho star prime max min gcd lcm dots ldots cdots Re Im".split()
 )
 _SAME_SETS = {
-    **dict.fromkeys(("Z_+", "Z_>0", "Z^>0", "Z_ge1", "N^+", "N_+", "N^*", "N_>0"), "Z^+"),
+    **dict.fromkeys(("N", "Z_+", "Z_>0", "Z^>0", "Z_ge1", "N^+", "N_+", "N^*", "N_>0"), "Z^+"),
     **dict.fromkeys(("Z_ge0", "Z^ge0", "N^0", "N_ge0"), "N_0"),
 }
 _INVERSES = {name: f"a{name}" for name in ("sin", "cos", "tan", "cot", "sec", "csc", "sinh", "cosh", "tanh")}

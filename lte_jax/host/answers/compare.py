@@ -74,9 +74,20 @@ class Comparison:
             self._is_within = False
 
     def _alternatives(self, gold: Node, answer: Node) -> bool:
-        """Of `sqrt(2) = 1.41…` rounded, either value will do."""
-        pairs = ((left, right) for left in _spellings(gold) for right in _spellings(answer))
-        return any(self.same(left, right) for left, right in pairs)
+        """Of `sqrt(2) = 1.41…` rounded, either value will do; nothing of `5 = 6` rounded."""
+        values, other_values = _spellings(gold), _spellings(answer)
+        if not all(self._is_rounded(*pair) for pair in zip(other_values, other_values[1:], strict=False)):
+            return False
+        return any(self.same(left, right) for left in values for right in other_values)
+
+    def _is_rounded(self, exact: Node, rounded: Node) -> bool:
+        """Do they differ by less than one in the last digit? Where neither is a finite decimal, nobody can tell."""
+        exact, rounded = ((part.args[1] if is_equation(part) else part) for part in (exact, rounded))
+        if not (exact.scalar and rounded.scalar) or symbols(exact) or symbols(rounded):
+            return True
+        value = rational(rounded)
+        place = last_place(value) if value else None
+        return not place or self.arithmetic.equal(rounded, exact, 0.99 * float(place / abs(value)))
 
     def _by_form(self, gold: Node, answer: Node) -> bool:
         if "given" in (gold.op, answer.op):

@@ -104,6 +104,8 @@ def _series(node: Node, degrees: bool) -> sympy.Expr:
 
 def _power(base: sympy.Expr, exponent: sympy.Expr) -> sympy.Expr:
     if base.is_Rational and exponent.is_Rational:
+        if base == exponent == 0:
+            return sympy.nan  # sympy has 1
         if base < 0 and exponent.q % 2 and exponent.q > 1:
             return (-1) ** exponent.p * sympy.Pow(-base, exponent)  # the real root: (-8)^(1/3) is -2
         power(Fraction(base.p, base.q), Fraction(exponent.p, exponent.q))  # raises TooLarge

@@ -41,6 +41,8 @@ _CURRENCY = re.compile(r"(?i)\\\$|%|[¢€£¥￥₹]|(?<!per )\b(?:dollar|cent|
 def changes_the_number(unit: str) -> bool:
     """`squared`, `is wrong`, `or six`, `minus one`: words behind a number that are no unit."""
     words = re.findall(r"[a-z']+", unit.casefold())
+    if "?" in unit:
+        return True
     return bool(words) and (words[0] in ("squared", "cubed", "at") or not _CHANGES.isdisjoint(words))
 
 
