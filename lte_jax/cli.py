@@ -361,6 +361,22 @@ def config(
 
 
 @app.command()
+def methods(
+    name: Annotated[str | None, typer.Argument(help="one method, with its own settings")] = None,
+    as_json: Json = False,
+):
+    """Lists the methods that a config can name: paper, exact or reconstructed, extra cost, configs."""
+    with _clear_errors():
+        from lte_jax.run.methods import as_json as all_as_json
+        from lte_jax.run.methods import detail_text, table_text
+
+        if as_json:
+            print(json.dumps([each for each in all_as_json() if name in (None, each["name"])]))
+        else:
+            print(detail_text(name) if name else table_text())
+
+
+@app.command()
 def replay(
     folder: Annotated[
         str, typer.Argument(help="RUN/nonfinite/STEP, as a run that stopped has named it", parser=_place)

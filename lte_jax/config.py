@@ -375,10 +375,10 @@ class AdvantageConfig(Section):
         "group has right and wrong members (DAPO); given an advantage by token entropy (RL-ZVP)",
         METHOD,
     )
-    credits: tuple[named("ace"), ...] = setting(
+    credits: tuple[named("ace", "plausible"), ...] = setting(
         (),
         "what else changes rewards or advantages, in this order; ace: punishes wrong responses that training has made "
-        "likelier",
+        "likelier; plausible: leaves out hinted ones that are too unlikely on the plain prompt",
         METHOD,
     )
     args: PluginArguments = setting(Arguments(), "settings of credits: {name: {setting: value}}", METHOD)

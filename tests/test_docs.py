@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from lte_jax.config import fields
+from lte_jax.method import Source
+from lte_jax.run.methods import REGISTRIES, listed
 
 ROOT = Path(__file__).resolve().parents[1]
 SECTIONS = dict(
@@ -90,3 +92,15 @@ def test_metrics_and_settings_that_a_page_names_are_there(name):
     used = {word for word in settings if word.split(".")[0] in sections and not word.endswith(".json")}
     assert [word for word in sorted(used) if word not in known] == []
     assert name != "troubleshooting.md" or (len(metrics) > 25 and len(used) > 25)
+
+
+def test_every_method_has_a_record_and_stands_on_its_page():
+    """Strategies, curricula and credits say `METHOD`; other registered names may."""
+    for each in listed():
+        assert each.method or not isinstance(REGISTRIES[each.setting][each.name], type), each
+        if each.method:
+            page = ROOT / f"docs/methods/{each.method.family}.md"
+            assert page.exists() and any(said in page.read_text() for said in (f"`{each.name}`", f"## {each.name}")), each
+            assert all((ROOT / "configs" / name).exists() for name in each.method.configs)
+            assert each.method.ours or each.method.source is not Source.RECONSTRUCTED
+            assert all(field.description for field in (each.args.model_fields if each.args else {}).values()), each

@@ -41,6 +41,12 @@ def shift(seen: Seen, args) -> jax.Array:
     return (seen.logp_BT - seen.reference_logp_BT).sum(axis=1)
 
 
+def hint_ratio(seen: Seen, args) -> jax.Array:
+    """Mean of log r' [B], nats: the policy on what the response is trained on, over what it was drawn from."""
+    ratio_BT = jnp.where(seen.mask_BT, seen.logp_BT - seen.micro.behaviour_logp_BT, 0.0)
+    return ratio_BT.sum(axis=1) / _count(seen)
+
+
 def mean_entropy(seen: Seen, args) -> jax.Array:
     """Of the policy at the response's tokens [B], nats."""
     return seen.entropy_BT.sum(axis=1) / _count(seen)
@@ -125,6 +131,7 @@ def _count(seen: Seen):
 
 FEATURES: dict[str, Feature] = {
     "shift": Feature(shift, needs_reference=True),
+    "hint_ratio": Feature(hint_ratio),
     "mean_entropy": Feature(mean_entropy),
     "mean_hidden": Feature(mean_hidden),
     "sensitivity": Feature(sensitivity),

@@ -102,6 +102,7 @@ def by_hand(prompt, member):
     d = [rank - np.mean(ranks[:j]) for j, rank in enumerate(ranks) if j]
     return {
         "shift": (logp - policy(True, ids)[1])[first:].sum(),
+        "hint_ratio": (logp[first:] - np.float64(member.response.behaviour_logp)[first - len(prompt.ids) :]).mean(),
         "mean_entropy": entropy[first:].mean(),
         "mean_hidden": hidden[first:].mean(0),
         "sensitivity": np.mean([head[ids[t]] - p[t - 1] @ head for t in range(first, len(ids))], 0),
@@ -154,7 +155,7 @@ def test_a_padding_row_gives_finite_zeros_and_nothing_more_than_features_leaves_
         rows = np.asarray(value)[padding_B]
         assert np.isfinite(rows).all() and (name == "rank" or not rows.any()), name
     assert {name: value.shape[1:] for name, value in found.items()} == {
-        "shift": (), "mean_entropy": (), "mean_hidden": (16,), "sensitivity": (16,), "rank": (3,),
+        "shift": (), "hint_ratio": (), "mean_entropy": (), "mean_hidden": (16,), "sensitivity": (16,), "rank": (3,),
     }  # fmt: skip
 
 

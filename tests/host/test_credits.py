@@ -9,7 +9,7 @@ from handmade import group, right, rollout, wrong
 from lte_jax.config import build
 from lte_jax.host.advantage import with_advantages
 from lte_jax.host.credits import make_credits, wanted_features
-from lte_jax.records import Status
+from lte_jax.records import Origin, Status
 
 
 def credited(name, its, features, memory=None, **args):
@@ -52,3 +52,12 @@ def test_credits_say_what_they_read():
     config = build({"advantage": {"credits": ["ace"]}})
     assert wanted_features(make_credits(config)) == ("shift",)
     assert wanted_features({}) == ()
+
+
+def test_hinted_members_that_are_implausible_on_the_plain_prompt_are_not_trained():
+    """At the floor is in; what was not hinted, and what has no verdict, is left as it is."""
+    hinted = [right(origin=Origin.HINTED), right(origin=Origin.HINTED), wrong(origin=Origin.HINTED)]
+    its = group(*hinted, wrong(), rollout(Status.TIMEOUT))
+    found = [{"hint_ratio": ratio} for ratio in (-1.0, -1.01, -3.0, -3.0)]
+    assert credited("plausible", its, [*found, {}], baseline="mean") == [0.5, None, None, -0.5, None]
+    assert credited("plausible", its, [*found, {}], baseline="mean", floor=-2) == [0.5, 0.5, None, -0.5, None]

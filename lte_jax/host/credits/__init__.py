@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 from lte_jax.config import Config, ConfigError
 from lte_jax.host.credit import Credit
 from lte_jax.host.credits.ace import Ace
+from lte_jax.host.credits.plausible import Plausible
 from lte_jax.plugins import arguments, resolve_class
 from lte_jax.records import Group
 
-CREDITS: dict[str, type[Credit]] = {"ace": Ace}
+CREDITS: dict[str, type[Credit]] = {"ace": Ace, "plausible": Plausible}
 Credits = Mapping[str, Credit]  # by name, in the order in which they act
 
 
