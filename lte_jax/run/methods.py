@@ -5,8 +5,6 @@ from dataclasses import asdict
 from textwrap import fill
 from typing import Any, NamedTuple
 
-from pydantic import BaseModel
-
 from lte_jax.config import ConfigError
 from lte_jax.device.objectives import HINTED_OBJECTIVES, ON_POLICY_OBJECTIVES, SUPERVISED_OBJECTIVES
 from lte_jax.host.credits import CREDITS
@@ -31,7 +29,7 @@ class Listed(NamedTuple):
     setting: str
     name: str
     method: Method | None
-    args: type[BaseModel] | None
+    args: type | None  # the pydantic model of its own settings
 
 
 def listed() -> Iterator[Listed]:
