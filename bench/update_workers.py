@@ -107,7 +107,8 @@ class Ours:
         plans = {n: Plan(Problem(str(n), "", ""), prompt, GROUP) for n, prompt in enumerate(prompts)}
         grader = Grader(lambda ids: " ".join(map(str, ids)), odd_share)
         engine.load(self.state.params)
-        programs = [*sampling_programs(engine, sampling), *update_programs(self.config, self.state, self.spec)]
+        of_sampling = sampling_programs(engine, sampling, forks=False)
+        programs = [*of_sampling, *update_programs(self.config, self.state, self.spec)]
         compile_programs(programs, lambda line: None)
 
         def run(asked: dict) -> dict:

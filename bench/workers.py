@@ -16,6 +16,7 @@ from lte_jax.records import (
     FailureMode,
     Group,
     Origin,
+    Part,
     Plan,
     Problem,
     Prompt,
@@ -140,11 +141,16 @@ class Ours:
             def __init__(self, groups):
                 self.groups = groups
 
+            forks = False
+
+            def first(self, plan: Plan, memory: dict) -> tuple[Part, ...]:
+                return (Part(plan.prompt, plan.n),)
+
             def retry(self, group: Group, memory: dict) -> Retry | None:
                 if group.index not in self.groups or group.attempts:
                     return None
                 hinted = outer.prompt(group.index, 2 * outer.options.prompt)
-                return Retry(hinted, GROUP, Origin.HINTED, FailureMode.NONE_TRUNCATED)
+                return Retry.of(hinted, GROUP, Origin.HINTED, FailureMode.NONE_TRUNCATED)
 
             def merge(self, group: Group, attempt: Attempt) -> Group:
                 return replace(group, attempts=(attempt,))

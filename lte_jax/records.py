@@ -7,6 +7,7 @@ the rollout, under the prompt that it was sampled from (`Rollout.prompt`).
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
+from functools import cached_property
 from typing import Any
 
 
@@ -54,6 +55,13 @@ class Context(StrEnum):
 
     GROUP = "group"  # the group's plain prompt
     OWN = "own"  # the prompt that it was drawn from
+
+
+class Purpose(StrEnum):
+    """What the texts of a further round are for."""
+
+    SOLUTION = "solution"  # graded, and may become members
+    NOTE = "note"  # read by the strategy alone: not graded, so neither right nor a failure
 
 
 class Status(StrEnum):
@@ -145,14 +153,6 @@ class Sampling:
 
 
 @dataclass(frozen=True)
-class Request:
-    """One response to draw. `key`: seed, stream, step, group, round, index."""
-
-    prompt: Prompt
-    key: tuple[int, int, int, int, int, int]
-
-
-@dataclass(frozen=True)
 class Span:
     """Neighbouring tokens of a response that are trained as the same kind."""
 
@@ -160,9 +160,47 @@ class Span:
     kind: Kind
 
 
+@dataclass(frozen=True)
+class Given:
+    """What a response begins with before anything is drawn: tokens with the log-probs that their ratios use."""
+
+    tokens: tuple[int, ...]
+    behaviour_logp: tuple[float, ...]
+    sampled_logp: tuple[float, ...]
+    kinds: tuple[Span, ...]  # what they are trained as; together as long as the tokens
+    whole: bool = False  # the response ends with them: nothing is drawn
+
+    @classmethod
+    def written(cls, tokens: Sequence[int], kind: Kind, whole: bool = False) -> "Given":
+        """Tokens that this policy did not draw. They have probability 1, as LUFFY takes them (arXiv 2504.14945)."""
+        certain = (0.0,) * len(tokens)
+        return cls(tuple(tokens), certain, certain, (Span(len(tokens), kind),), whole)
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+
+@dataclass(frozen=True)
+class Request:
+    """One response to draw. `key`: seed, stream, step, group, round, index. `given`: what it begins with."""
+
+    prompt: Prompt
+    key: tuple[int, int, int, int, int, int]
+    given: Given | None = None
+
+    @cached_property
+    def ids(self) -> tuple[int, ...]:
+        """All tokens that are there before the first is drawn."""
+        return (*self.prompt.ids, *self.given.tokens) if self.given else self.prompt.ids
+
+    @property
+    def n_given(self) -> int:
+        return len(self.given) if self.given else 0
+
+
 @dataclass(frozen=True, eq=False)
 class Response:
-    """What was drawn for a request: one entry per response token, the stop token included."""
+    """What was given and drawn for a request: one entry per response token, the stop token included."""
 
     tokens: Sequence[int]
     behaviour_logp: Sequence[float]  # log softmax(logits / temperature), no truncation
@@ -186,6 +224,7 @@ class Rollout:
     verdict: Verdict | None = None  # None: not yet graded
     trained_on: Context = Context.GROUP
     kinds: tuple[Span, ...] = ()  # from the first token on; empty: all tokens are what the origin says
+    n_given: int = 0  # tokens that were there before the first was drawn
 
     @property
     def off_policy(self) -> bool:
@@ -195,7 +234,24 @@ class Rollout:
     @property
     def spans(self) -> tuple[Span, ...]:
         """What its tokens are trained as; together as long as the response."""
-        return self.kinds or (Span(len(self.response), Kind.OFF_POLICY if self.off_policy else Kind.ON_POLICY),)
+        return self.kinds or (Span(len(self.response), self.drawn_kind),)
+
+    @property
+    def drawn_kind(self) -> Kind:
+        """What its drawn tokens are trained as, by its origin."""
+        return Kind.OFF_POLICY if self.off_policy else Kind.ON_POLICY
+
+    def beginning(self, n: int) -> Given:
+        """Its first n tokens as they were recorded, to be continued. They are trained as in this rollout; but drawn
+        and trained on a prompt of its own, they are off-policy on any other."""
+        response, kinds, n_left = self.response, [], n
+        for span in self.spans:
+            if taken := min(span.n, n_left):
+                elsewhere = self.trained_on is Context.OWN and span.kind is Kind.ON_POLICY
+                kinds.append(Span(taken, Kind.OFF_POLICY if elsewhere else span.kind))
+                n_left -= taken
+        behaviour, sampled = (tuple(map(float, logp[:n])) for logp in (response.behaviour_logp, response.sampled_logp))
+        return Given(tuple(map(int, response.tokens[:n])), behaviour, sampled, tuple(kinds))
 
     @property
     def decided(self) -> bool:
@@ -207,23 +263,55 @@ class Rollout:
 
 
 @dataclass(frozen=True)
-class Retry:
-    """What a strategy wants for a group next: responses drawn from a prompt, or some that are there already, graded."""
+class Part:
+    """Responses to one prompt: `n` of them. `given`: what each of them begins with."""
 
     prompt: Prompt
     n: int
+    given: Given | None = None
+
+    @property
+    def is_drawn(self) -> bool:
+        return self.given is None or not self.given.whole
+
+
+@dataclass(frozen=True)
+class Retry:
+    """What a strategy wants for a group next, in one round."""
+
+    parts: tuple[Part, ...]
     origin: Origin
     mode: FailureMode | None  # None: not asked for because of failures
     answers: tuple[str, ...] = ()  # the wrong answers that the hint lists
-    given: tuple[tuple[int, ...], ...] = ()  # n responses as tokens, which are not drawn
+    purpose: Purpose = Purpose.SOLUTION
+
+    @classmethod
+    def of(
+        cls, prompt: Prompt, n: int, origin: Origin, mode: FailureMode | None, answers: tuple[str, ...] = ()
+    ) -> "Retry":
+        """n graded responses to one prompt."""
+        return cls((Part(prompt, n),), origin, mode, answers)
+
+    @property
+    def n(self) -> int:
+        return sum(part.n for part in self.parts)
+
+    @property
+    def prompt(self) -> Prompt:
+        """The first part's."""
+        return self.parts[0].prompt
 
 
 @dataclass(frozen=True, eq=False)
 class Attempt:
-    """One further round: what was asked for and what came of it."""
+    """One further round: what was asked for and what came of it, in the order of the parts."""
 
     retry: Retry
     rollouts: tuple[Rollout, ...]
+
+    @property
+    def is_note(self) -> bool:
+        return self.retry.purpose is Purpose.NOTE
 
 
 # One number for all tokens of a response, or (first token, value) of each segment from which another value holds.
@@ -248,9 +336,9 @@ class Group:
     prompt: Prompt  # the plain prompt: what every member is trained on
     step: int
     index: int  # of the group in the step
-    initial: tuple[Rollout, ...]  # the first round: G, or as many as the curriculum wanted
+    initial: tuple[Rollout, ...]  # the first round: G, or as many as curriculum and strategy wanted
     members: tuple[Rollout, ...]  # as many, which are trained, after mixing
-    attempts: tuple[Attempt, ...] = ()
+    attempts: tuple[Attempt, ...] = ()  # every further round, notes too
     advantages: tuple[Advantage | None, ...] = ()  # one per member; None: no verdict, or filtered: not in the update
     entropy_scale: float = 0.0  # where rewards are equal and token entropy makes the advantage: +-its scale (RL-ZVP)
     lessons: tuple[Lesson, ...] = ()
@@ -258,3 +346,12 @@ class Group:
     # one per member, {} without a verdict: what was measured of it before advantages, by name: a number or an array
     features: tuple[Mapping[str, Any], ...] = ()
     seen: str = ""  # as in the plan that it was made for
+
+    @property
+    def retries(self) -> tuple[Attempt, ...]:
+        """The further rounds that were graded."""
+        return tuple(attempt for attempt in self.attempts if not attempt.is_note)
+
+    @property
+    def notes(self) -> tuple[Rollout, ...]:
+        return tuple(rollout for attempt in self.attempts if attempt.is_note for rollout in attempt.rollouts)

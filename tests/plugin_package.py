@@ -34,7 +34,7 @@ class Again(Strategy):
         if group.attempts or pass_level(group.initial) is not PassLevel.NONE:
             return None
         n = self.tools.decisions.decide(group, "n", lambda: self.tools.args.n)
-        return Retry(group.prompt, n, Origin.EXTRA, FailureMode.NO_ANSWER)
+        return Retry.of(group.prompt, n, Origin.EXTRA, FailureMode.NO_ANSWER)
 
     def merge(self, group, attempt):
         lesson = Lesson(group.prompt, self.tools.prompts.response(group.problem.answer), weight=0.1)

@@ -15,7 +15,7 @@ def rescued(step: int = 0, index: int = 0, text: str = "the hint helped") -> Gro
     """Three failures and, with a hint that lists their answers, one right response of two."""
     failed = group(wrong("41", text="wrong 41"), wrong("40"), wrong("41"), step=step, index=index)
     drawn = (right(origin=Origin.HINTED, text=text, round=1), wrong("39", origin=Origin.HINTED, round=1))
-    retry = Retry(
+    retry = Retry.of(
         Prompt("41 + 0, not 41, 40", HINTED.ids), 2, Origin.HINTED, FailureMode.NONE_TRUNCATED, answers=("41", "40")
     )
     return replace(failed, attempts=(Attempt(retry, drawn),), members=(*failed.initial[:2], drawn[0]))
@@ -33,7 +33,7 @@ def cut_off(step: int = 0, index: int = 0) -> Group:
 def with_trace(step: int = 0, index: int = 0) -> Group:
     """Every response ran out of space; a given solution is trained beside them."""
     failed, trace = cut_off(step, index), right(origin=Origin.TRACE, text="given: 42", round=1)
-    given = Attempt(Retry(failed.prompt, 1, Origin.TRACE, None, given=((1, 2),)), (trace,))
+    given = Attempt(Retry.of(failed.prompt, 1, Origin.TRACE, None), (trace,))
     return replace(failed, members=(*failed.members[:2], trace), attempts=(given,))
 
 

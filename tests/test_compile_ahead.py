@@ -55,7 +55,7 @@ def test_sampling_and_updates_find_their_programs_compiled():
     shown = []
     measured = FeatureSpec(spec, ("mean_entropy", "mean_hidden"))
     programs = [
-        *sampling_programs(engine, SAMPLING),
+        *sampling_programs(engine, SAMPLING, forks=True),
         *update_programs(CONFIG, state, spec),
         *feature_programs(CONFIG, state, None, measured),
     ]

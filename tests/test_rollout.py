@@ -24,8 +24,11 @@ from lte_jax.host.tokenizers.stops import StopStrings
 from lte_jax.records import (
     Attempt,
     FailureMode,
+    Given,
     Group,
+    Kind,
     Origin,
+    Part,
     Plan,
     Problem,
     Prompt,
@@ -67,21 +70,26 @@ PLANS = [Plan(Problem(f"p{n}", f"text {n}", f"answer {n}"), prompt(*range(5, 6 +
 class Again:
     """Asks `rounds` times for G more, from a longer prompt, for every second problem."""
 
+    forks = False
+
     def __init__(self, rounds: int = 1):
         self.rounds, self.asked = rounds, []
+
+    def first(self, plan: Plan, memory: dict) -> tuple[Part, ...]:
+        return (Part(plan.prompt, plan.n),)
 
     def retry(self, group: Group, memory: dict) -> Retry | None:
         self.asked.append((group.index, len(group.attempts)))
         if group.index % 2 or len(group.attempts) == self.rounds:
             return None
         hinted = prompt(*range(5, 14 - len(group.attempts)))
-        return Retry(hinted, G, Origin.HINTED, FailureMode.NONE_TRUNCATED, ("7",))
+        return Retry.of(hinted, G, Origin.HINTED, FailureMode.NONE_TRUNCATED, ("7",))
 
     def merge(self, group: Group, attempt: Attempt) -> Group:
         return replace(group, attempts=(*group.attempts, attempt))
 
 
-class Given(Again):
+class Traced(Again):
     """As Again, but every second group gets two responses that are there already."""
 
     def retry(self, group: Group, memory: dict) -> Retry | None:
@@ -89,7 +97,8 @@ class Given(Again):
             return super().retry(group, memory)
         if group.attempts:
             return None
-        return Retry(group.prompt, 2, Origin.TRACE, None, given=((5, 6, 3), (7, 3)))
+        traces = [Given.written(tokens, Kind.OFF_POLICY, whole=True) for tokens in ((5, 6, 3), (7, 3))]
+        return Retry(tuple(Part(group.prompt, 1, trace) for trace in traces), Origin.TRACE, None)
 
 
 def spell(ids) -> str:
@@ -224,7 +233,7 @@ def test_given_responses_are_graded_and_take_no_part_in_the_drawing():
         return [span.about for span in spans if span.name == "decode"]
 
     made, without = traced(), traced()
-    groups, others = collect(made, Given()), collect(without, Again())
+    groups, others = collect(made, Traced()), collect(without, Again())
     (_, counts, spans), (_, fewer, others_spans) = made.meter.take(), without.meter.take()
     assert chunks(spans) == chunks(others_spans) and counts["decode_steps"] == fewer["decode_steps"]
     drawn_ones = {place: text for place, text in drawn(groups).items() if place[0] % 2 == 0 or place[1] == 0}
@@ -282,7 +291,7 @@ def test_an_error_of_the_verifier_surfaces():
 def test_a_hinted_prompt_that_is_too_long_is_refused():
     class TooLong(Again):
         def retry(self, group, memory):
-            return Retry(prompt(*range(5, 15)), G, Origin.HINTED, FailureMode.NONE_TRUNCATED)
+            return Retry.of(prompt(*range(5, 15)), G, Origin.HINTED, FailureMode.NONE_TRUNCATED)
 
     with pytest.raises(ValueError, match="a prompt has 10 tokens, the budget is 9"):
         collect(engine(), TooLong())

@@ -74,7 +74,7 @@ class SamplerState(NamedTuple):
     cache: list  # LayerCache per layer, [B, K, S, H]
     token_B: jax.Array  # int32: to be decoded next
     position_B: jax.Array  # int32
-    n_response_B: jax.Array  # int32: response tokens drawn so far
+    n_response_B: jax.Array  # int32: response tokens so far, given and drawn
     budget_B: jax.Array  # int32: most response tokens
     key_B2: jax.Array  # uint32: the request's random key, before the token's place is folded in
     active_B: jax.Array  # bool: True while the row still draws
@@ -84,9 +84,10 @@ class Starts(NamedTuple):
     """Requests to be started: M entries, padded with a slot past the last."""
 
     slot_M: jax.Array  # int32
-    source_M: jax.Array  # int32: row of the prefilled prompts
-    token_M: jax.Array  # int32: the prompt's last token
+    source_M: jax.Array  # int32: row of what was prefilled
+    token_M: jax.Array  # int32: the last token that is there
     position_M: jax.Array  # int32: its column
+    n_response_M: jax.Array  # int32: response tokens that are there already
     budget_M: jax.Array  # int32: most response tokens
     key_parts_MK: jax.Array  # uint32: seed, stream, step, group, round, index
 

@@ -89,7 +89,7 @@ def _start(state: SamplerState, starts: Starts, mesh_) -> SamplerState:
         cache=state.cache,
         token_B=put(state.token_B, starts.token_M),
         position_B=put(state.position_B, starts.position_M),
-        n_response_B=put(state.n_response_B, 0),
+        n_response_B=put(state.n_response_B, starts.n_response_M),
         budget_B=put(state.budget_B, starts.budget_M),
         key_B2=put(state.key_B2, jax.vmap(_request_key)(starts.key_parts_MK)),
         active_B=put(state.active_B, True),
@@ -194,7 +194,7 @@ def choose_token(logits_BV, keys, n_response_B, drawing: Drawing):
     """(token, behaviour_logp, sampled_logp), each [B]: log softmax(logits / T), and log softmax(logits / T_t) after
     top-k, then top-p, from which the token is drawn.
 
-    `keys`: one random key per row; `n_response_B`: tokens drawn before. `top_k` 0 and `top_p` 1 keep everything.
+    `keys`: one random key per row; `n_response_B`: response tokens before. `top_k` 0 and `top_p` 1 keep everything.
     """
     temperature, top_p, top_k = drawing.temperature, drawing.top_p, drawing.top_k
     behaviour_BV = jax.nn.log_softmax(logits_BV / temperature, axis=-1)

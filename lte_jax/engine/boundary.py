@@ -226,6 +226,19 @@ def length_bucket(n: int, most: int, multiple: int) -> int:
     return next(share for share in length_buckets(most, multiple) if n <= share)
 
 
+def prefill_buckets(max_prompt: int, response_budget: int, multiple: int, forks: bool) -> list[int]:
+    """The columns that a prefill may have: those of prompts, and longer ones where responses are continued."""
+    prompts = length_buckets(max_prompt, multiple)
+    longer = length_buckets(max_prompt + response_budget, multiple) if forks else []
+    return [*prompts, *(length for length in longer if length > prompts[-1])]
+
+
+def prefill_bucket(n: int, max_prompt: int, response_budget: int, multiple: int) -> int:
+    """The smallest of them that holds n tokens: a prompt, or a prompt with what is given of the response."""
+    buckets = prefill_buckets(max_prompt, response_budget, multiple, forks=n > max_prompt)
+    return next(length for length in buckets if n <= length)
+
+
 def _microbatch(rows: Sequence[_Weighed | None], n_columns: int) -> Microbatch:
     shape = len(rows), n_columns
     tokens_BT = pad_rows([row[0].prompt_ids if row else () for row in rows], *shape)

@@ -15,7 +15,7 @@ from lte_jax.device.arrays import TrainState
 from lte_jax.device.features import FeatureSpec
 from lte_jax.device.mesh import n_batch_shards
 from lte_jax.device.update import UpdateSpec
-from lte_jax.engine.boundary import length_buckets, microbatch_sizes, round_up, size_buckets
+from lte_jax.engine.boundary import length_buckets, microbatch_sizes, prefill_buckets, round_up, size_buckets
 from lte_jax.engine.rollout import Engine
 from lte_jax.engine.slots import drawing
 from lte_jax.records import Sampling
@@ -36,9 +36,9 @@ def compile_programs(programs: Sequence[Program], show: Callable[[str], None]) -
         program.lower().compile()
 
 
-def sampling_programs(engine: Engine, sampling: Sampling) -> list[Program]:
-    """Prefill and decode chunks of every size. Copying prompts into slots and moving rows are compiled when they come:
-    many pairs of sizes, each a copy. The engine must hold the weights."""
+def sampling_programs(engine: Engine, sampling: Sampling, forks: bool) -> list[Program]:
+    """Prefill and decode chunks of every size; `forks`: of responses that are continued, too. Copying prompts into slots
+    and moving rows are compiled when they come: many pairs of sizes, each a copy. The engine must hold the weights."""
     config, spec = engine.config, engine.spec
     shards = n_batch_shards(spec.mesh)
     slots = max(1, config.slots // shards)
@@ -48,7 +48,7 @@ def sampling_programs(engine: Engine, sampling: Sampling) -> list[Program]:
         *(
             Program(f"prefill {shards * n} x {columns}", _prefill(engine, shards * n, columns))
             for n in size_buckets(prompts)
-            for columns in length_buckets(engine.max_prompt, config.length_bucket)
+            for columns in prefill_buckets(engine.max_prompt, sampling.response_budget, config.length_bucket, forks)
         ),
         *(
             Program(f"decode {shards * n} x {columns}", _decode(engine, sampling, shards * n, columns))

@@ -19,19 +19,21 @@ from lte_jax.device import sampler
 from lte_jax.device.mesh import n_batch_shards, own_mesh, own_view, sampler_shardings
 from lte_jax.device.weights import Architecture
 from lte_jax.engine.meter import DeviceClock, Meter
-from lte_jax.engine.slots import Cut, SamplingContext, Slots
+from lte_jax.engine.slots import Cut, SamplingContext, Slots, given_arrays
 from lte_jax.records import (
     Attempt,
     Group,
     Origin,
+    Part,
     Plan,
     Problem,
-    Prompt,
+    Purpose,
     Request,
     Response,
     Retry,
     Rollout,
     Sampling,
+    Span,
     Verdict,
 )
 
@@ -49,15 +51,15 @@ class Grader:
     decode: Callable[[Sequence[int]], str]
     verify: Grade
 
-    def rollout(self, response: Response, prompt: Prompt, origin: Origin, round_: int, index: int) -> Rollout:
-        return Rollout(
-            prompt=prompt,
-            origin=origin,
-            round=round_,
-            index=index,
-            response=response,
-            text=self.decode(response.tokens.tolist()),
-        )
+    def rollout(self, response: Response, part: Part, origin: Origin, round_: int, index: int) -> Rollout:
+        """Text of all tokens together: what is given may end inside a character."""
+        text = self.decode(response.tokens.tolist())
+        made = Rollout(part.prompt, origin, round_, index, response, text)
+        if part.given is None:
+            return made
+        n_given = len(part.given)
+        drawn = [Span(len(response) - n_given, made.drawn_kind)] if part.is_drawn else []
+        return replace(made, n_given=n_given, kinds=(*part.given.kinds, *drawn))
 
     def grade(self, problems: Sequence[Problem], rollouts: Sequence[Rollout]) -> list[Rollout]:
         """The rollouts with their verdicts, each for its own problem."""
@@ -139,23 +141,33 @@ class Engine:
 
 @dataclass
 class _PendingBatch:
-    """One group's share of a round: `n` rollouts from a prompt, and those that have their verdicts."""
+    """One group's share of a round: what was asked for, and the rollouts that have their verdicts."""
 
     group: int
-    problem: Problem
-    prompt: Prompt
-    n: int
-    origin: Origin
+    plan: Plan
+    parts: tuple[Part, ...]
     round: int
     retry: Retry | None = None  # None: the first round
-    seen: str = ""  # of the problem, by earlier steps
     n_drawn: int = 0  # of those that are drawn
     graded: dict[int, Rollout] = field(default_factory=dict)  # by index
+    part_of: list[Part] = field(init=False)  # by index
+    n_to_draw: int = field(init=False)
+
+    def __post_init__(self):
+        self.part_of = [part for part in self.parts for _ in range(part.n)]
+        self.n_to_draw = sum(part.is_drawn for part in self.part_of)
+        if not (self.n_to_draw or (self.retry and self.part_of)):
+            wanted = "wanted one" if self.retry else "wanted one that is drawn"
+            raise ValueError(f"group {self.group}, round {self.round}: its strategy asks for no response, {wanted}")
 
     @property
-    def given(self) -> tuple[tuple[int, ...], ...]:
-        """The rollouts' tokens, where they are there already."""
-        return self.retry.given if self.retry else ()
+    def is_note(self) -> bool:
+        return self.retry is not None and self.retry.purpose is Purpose.NOTE
+
+    def origin(self, part: Part) -> Origin:
+        if self.retry:
+            return self.retry.origin
+        return Origin.PLAIN if part.prompt == self.plan.prompt else Origin.HINTED
 
 
 @dataclass(frozen=True)
@@ -182,7 +194,8 @@ class _Collection:
 
     def run(self, plans: NumberedPlans, between_chunks: Callable[[], None]) -> list[Group]:
         for index, plan in plans.items():
-            self._ask(_PendingBatch(index, plan.problem, plan.prompt, plan.n, Origin.PLAIN, 0, seen=plan.seen))
+            parts = self._strategy.first(plan, self._memory)
+            self._ask(_PendingBatch(index, plan, parts, round=0))
         n_done = 0
         try:
             while self._n_open:
@@ -194,7 +207,7 @@ class _Collection:
                     owners = [self._owners[ticket] for ticket, _ in finished]
                     for ask, _ in owners:
                         ask.n_drawn += 1
-                        self._n_awaited += ask.n_drawn == ask.n
+                        self._n_awaited += ask.n_drawn == ask.n_to_draw
                     self._submit(owners, [response for _, response in finished])
                 self._read_verdicts()
         finally:
@@ -205,13 +218,21 @@ class _Collection:
         return replace(group, decisions=self._round.decided(group))
 
     def _ask(self, ask: _PendingBatch) -> None:
+        """Queues what is to be drawn; what is given whole goes to the verifier at once."""
         self._n_open += 1
-        if ask.given:
-            self._submit([(ask, index) for index in range(ask.n)], [_given(tokens) for tokens in ask.given])
-            return
-        keys = [(self._round.seed, TRAIN, self._round.step, ask.group, ask.round, index) for index in range(ask.n)]
-        self._slots.add(Request(ask.prompt, key) for key in keys)
-        self._owners += [(ask, index) for index in range(ask.n)]
+        key = self._round.seed, TRAIN, self._round.step, ask.group, ask.round
+        drawn = [index for index, part in enumerate(ask.part_of) if part.is_drawn]
+        if not self._strategy.forks and any(ask.part_of[index].given for index in drawn):
+            raise ValueError(
+                f"{type(self._strategy).__name__} continues given tokens, but its `forks` is False: wanted True, so "
+                "that prefills of this length are planned and compiled ahead"
+            )
+        self._slots.add(Request(ask.part_of[index].prompt, (*key, index), ask.part_of[index].given) for index in drawn)
+        self._owners += [(ask, index) for index in drawn]
+        whole = [(index, part.given) for index, part in enumerate(ask.part_of) if not part.is_drawn]
+        if whole:
+            responses = [Response(*given_arrays(given), truncated=False) for _, given in whole]
+            self._submit([(ask, index) for index, _ in whole], responses)
 
     def _submit(self, owners: list[tuple[_PendingBatch, int]], responses: Sequence[Response]) -> None:
         self._pending.append(
@@ -219,14 +240,20 @@ class _Collection:
         )
 
     def _grade(self, owners: Sequence[tuple[_PendingBatch, int]], responses: Sequence[Response]) -> list[Rollout]:
-        """Runs in a thread of its own, while the device decodes."""
+        """Runs in a thread of its own, while the device decodes. Notes are read, not graded."""
         grader = self._round.grader
         with self._meter.phase("verify", track="verifier"):
             rollouts = [
-                grader.rollout(response, ask.prompt, ask.origin, ask.round, index)
+                grader.rollout(response, part, ask.origin(part), ask.round, index)
                 for (ask, index), response in zip(owners, responses, strict=True)
+                for part in [ask.part_of[index]]
             ]
-            return grader.grade([ask.problem for ask, _ in owners], rollouts)
+            places = [place for place, (ask, _) in enumerate(owners) if not ask.is_note]
+            problems = [owners[place][0].plan.problem for place in places]
+            graded = grader.grade(problems, [rollouts[place] for place in places]) if places else []
+        for place, rollout in zip(places, graded, strict=True):
+            rollouts[place] = rollout
+        return rollouts
 
     def _read_verdicts(self) -> None:
         """Takes the verdicts that are due, in the order of their harvests, waiting for them if need be."""
@@ -236,7 +263,7 @@ class _Collection:
                 rollouts = verdicts.rollouts.result()
             for (ask, index), rollout in zip(verdicts.owners, rollouts, strict=True):
                 ask.graded[index] = rollout
-                if len(ask.graded) == ask.n:
+                if len(ask.graded) == len(ask.part_of):
                     self._complete(ask)
 
     def _is_due(self, verdicts: _Verdicts) -> bool:
@@ -248,27 +275,26 @@ class _Collection:
         return verdicts.turn + self._config.verdict_lag <= self._slots.n_turns
 
     def _complete(self, ask: _PendingBatch) -> None:
-        """Makes or mixes the group, and asks for what its strategy wants next."""
+        """Makes or mixes the group, and asks for what its strategy wants next. A note changes nothing in the group."""
         self._n_open -= 1
-        self._n_awaited -= not ask.given
-        drawn = tuple(ask.graded[index] for index in range(ask.n))
+        self._n_awaited -= ask.n_to_draw > 0
+        drawn = tuple(ask.graded[index] for index in range(len(ask.part_of)))
         with self._meter.phase("hint"):
             if ask.retry is None:
-                step = self._round.step
-                group = Group(ask.problem, ask.prompt, step, ask.group, initial=drawn, members=drawn, seen=ask.seen)
+                group = self._first(ask, drawn)
+            elif ask.is_note:
+                before = self._groups[ask.group]
+                group = replace(before, attempts=(*before.attempts, Attempt(ask.retry, drawn)))
             else:
                 group = self._strategy.merge(self._groups[ask.group], Attempt(ask.retry, drawn))
             self._groups[ask.group] = group
             retry = self._strategy.retry(group, self._memory)
         if retry is not None:
-            n_round = len(group.attempts) + 1
-            self._ask(_PendingBatch(ask.group, ask.problem, retry.prompt, retry.n, retry.origin, n_round, retry))
+            self._ask(_PendingBatch(ask.group, ask.plan, retry.parts, len(group.attempts) + 1, retry))
 
-
-def _given(tokens: Sequence[int]) -> Response:
-    """A response that no policy of ours drew: its tokens have probability 1, as LUFFY takes them (arXiv 2504.14945)."""
-    certain = np.zeros(len(tokens), np.float32)
-    return Response(np.array(tokens, np.int32), certain, certain, truncated=False)
+    def _first(self, ask: _PendingBatch, drawn: tuple[Rollout, ...]) -> Group:
+        plan, step = ask.plan, self._round.step
+        return Group(plan.problem, plan.prompt, step, ask.group, initial=drawn, members=drawn, seen=plan.seen)
 
 
 def device_kind() -> str:

@@ -9,18 +9,19 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
 from lte_jax.config import EngineConfig
 from lte_jax.device import sampler
 from lte_jax.device.arrays import Drawing, Drawn, SamplerState, Starts
-from lte_jax.engine.boundary import fetch, length_bucket, pad_rows, round_up, size_bucket
+from lte_jax.engine.boundary import fetch, length_bucket, pad_rows, prefill_bucket, round_up, size_bucket
 from lte_jax.engine.meter import DeviceClock, Meter
-from lte_jax.records import Annealing, Request, Response, Sampling
+from lte_jax.records import Annealing, Given, Request, Response, Sampling
 
 KEY_ROUND = 4  # place of the round in a request's key
-Cut = Callable[[Sequence[int], int], int | None]  # (tokens drawn, how many were looked at before) -> tokens kept
+Cut = Callable[[Sequence[int], int], int | None]  # (response, how many tokens were looked at before) -> tokens kept
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,10 @@ class SamplingContext:
     max_prompt: int  # tokens
     cut: Cut | None = None  # finds text that ends a response; None: only stop tokens do
 
+    @cached_property
+    def stops(self) -> frozenset[int]:
+        return frozenset(self.stop_ids.tolist())
+
 
 @dataclass
 class _Live:
@@ -47,6 +52,11 @@ class _Live:
     chunks: list = field(default_factory=list)  # what each chunk drew: tokens, behaviour_logp, sampled_logp
     n_drawn: int = 0
     n_before: int = 0  # tokens drawn before it came to the slot
+
+    @property
+    def n_response(self) -> int:
+        """Tokens that are there, given and drawn."""
+        return self.request.n_given + self.n_drawn
 
 
 @dataclass(frozen=True)
@@ -84,18 +94,30 @@ class Slots:
         return len(self._requests)
 
     def add(self, requests: Iterable[Request]) -> range:
-        """Queues requests; returns their tickets. Raises ValueError for a prompt that is too long."""
+        """Queues requests; returns their tickets. Raises ValueError for a prompt that is too long, and for given tokens
+        that leave nothing to draw."""
         requests, first = list(requests), len(self._requests)
         for request in requests:
-            if len(request.prompt.ids) > self._context.max_prompt:
-                raise ValueError(
-                    f"a prompt has {len(request.prompt.ids)} tokens, the budget is {self._context.max_prompt}"
-                )
+            self._check(request)
         self._requests += requests
         tickets = range(first, len(self._requests))
         self._waiting.extend(tickets)
-        self._prompts_waiting.update(request.prompt.ids for request in requests)
+        self._prompts_waiting.update(request.ids for request in requests)
         return tickets
+
+    def _check(self, request: Request) -> None:
+        n, most, budget = len(request.prompt.ids), self._context.max_prompt, self._sampling.response_budget
+        if n > most:
+            raise ValueError(f"a prompt has {n} tokens, the budget is {most}")
+        if request.n_given >= budget:
+            raise ValueError(
+                f"a response begins with {request.n_given} given tokens, the budget is {budget}: wanted room for one "
+                "that is drawn"
+            )
+        if request.given and not self._context.stops.isdisjoint(request.given.tokens):
+            raise ValueError(
+                "a response is to go on behind a token that stops it: wanted given tokens without one, or `whole`"
+            )
 
     def turn(self, expect_more_soon: bool = False) -> list[tuple[int, Response]]:
         """Refills, launches a chunk and harvests the one before: (ticket, response) of what finished, by slot.
@@ -145,38 +167,39 @@ class Slots:
         """Columns that no row passes in the next chunk: those in flight may each have drawn a whole chunk."""
         config, budget = self._context.config, self._sampling.response_budget
         ahead = (len(self._flight) + 1) * config.chunk
-        furthest = [len(row.request.prompt.ids) + min(budget, row.n_drawn + ahead) for row in self._live.values()]
+        furthest = [len(row.request.prompt.ids) + min(budget, row.n_response + ahead) for row in self._live.values()]
         n_free = self._n_slots(len(self._live) + len(self._waiting)) - len(self._live)
-        coming = [self._requests[ticket].prompt.ids for ticket, _ in zip(self._waiting, range(n_free), strict=False)]
-        furthest += [len(ids) + min(budget, config.chunk) for ids in coming]
+        coming = [self._requests[ticket] for ticket, _ in zip(self._waiting, range(n_free), strict=False)]
+        furthest += [len(each.prompt.ids) + min(budget, each.n_given + config.chunk) for each in coming]
         return length_bucket(max(furthest), self._context.max_prompt + budget, config.length_bucket)
 
     def _refill(self) -> None:
-        """Prefills the prompts that come next and starts their requests in the free slots."""
+        """Prefills what comes next, prompts with what is given, and starts their requests in the free slots."""
         n_slots = self._shape()[0] if self._state else 0
         free = [slot for slot in range(n_slots) if slot not in self._live]
         taken = [self._waiting.popleft() for _ in range(min(len(free), len(self._waiting)))]
         if not taken:
             return
-        self._prefill([self._requests[ticket].prompt.ids for ticket in taken])
+        self._prefill([self._requests[ticket].ids for ticket in taken])
         now, by_prefix = time.perf_counter(), {}
         for slot, ticket in zip(free, taken, strict=False):
             row = _Live(ticket, self._requests[ticket], slot, now)
-            prefix, source = self._prefixes[row.request.prompt.ids]
+            prefix, source = self._prefixes[row.request.ids]
             by_prefix.setdefault(id(prefix), (prefix, []))[1].append((slot, source, row))
             self._live[slot] = row
         for prefix, started in by_prefix.values():
             self._state = sampler.insert(self._state, prefix, self._starts(n_slots, started), self._context.spec)
-        self._prompts_waiting.subtract(self._requests[ticket].prompt.ids for ticket in taken)
+        self._prompts_waiting.subtract(self._requests[ticket].ids for ticket in taken)
         self._prefixes = {ids: where for ids, where in self._prefixes.items() if self._prompts_waiting[ids]}
 
     def _prefill(self, prompts: Sequence[tuple[int, ...]]) -> None:
-        """Each distinct prompt once, with others of its length bucket."""
-        config, shards, most = self._context.config, self._context.shards, self._context.max_prompt
+        """Each distinct one once, with others of its length bucket."""
+        config, shards = self._context.config, self._context.shards
+        most = self._context.max_prompt, self._sampling.response_budget
         by_length: dict[int, list] = {}
         for ids in dict.fromkeys(prompts):
             if ids not in self._prefixes:
-                by_length.setdefault(length_bucket(len(ids), most, config.length_bucket), []).append(ids)
+                by_length.setdefault(prefill_bucket(len(ids), *most, config.length_bucket), []).append(ids)
         per_batch = round_up(config.prefill_rows, shards)
         for n_columns, new in by_length.items():
             for start in range(0, len(new), per_batch):
@@ -191,7 +214,7 @@ class Slots:
     def _starts(self, n_slots: int, started: Sequence[tuple[int, int, _Live]]) -> Starts:
         """Padded to the number of slots, so that one program serves."""
         slots, sources, rows = zip(*started, strict=True)
-        prompts = [row.request.prompt.ids for row in rows]
+        prompts = [row.request.ids for row in rows]
 
         def column(values, fill=0):
             return np.array([*values, *[fill] * (n_slots - len(started))], np.int32)
@@ -203,6 +226,7 @@ class Slots:
             source_M=column(sources),
             token_M=column([ids[-1] for ids in prompts]),
             position_M=column([len(ids) - 1 for ids in prompts]),
+            n_response_M=column([row.request.n_given for row in rows]),
             budget_M=column([self._sampling.response_budget] * len(started)),
             key_parts_MK=keys,
         )
@@ -245,7 +269,7 @@ class Slots:
                 continue
             row.chunks.append([a[slot, :n] for a in (drawn.token_BC, drawn.behaviour_logp_BC, drawn.sampled_logp_BC)])
             row.n_drawn += n
-            n_kept = self._context.cut(_joined(row)[0], row.n_drawn - n) if self._context.cut else None
+            n_kept = self._context.cut(_joined(row)[0], row.n_response - n) if self._context.cut else None
             if drawn.active_B[slot] and n_kept is None:
                 continue
             if drawn.active_B[slot]:
@@ -260,9 +284,10 @@ class Slots:
         return finished
 
     def _response(self, row: _Live, n_kept: int | None) -> Response:
-        """What was drawn, up to `n_kept` where text has ended it; what was drawn behind is thrown away and counted."""
+        """What was given and drawn, up to `n_kept` where text has ended it; what was drawn behind is thrown away and
+        counted."""
         tokens, behaviour_logp, sampled_logp = (values[:n_kept] for values in _joined(row))
-        self._meter.count("cut_tokens", row.n_drawn - len(tokens))
+        self._meter.count("cut_tokens", row.n_response - len(tokens))
         truncated = n_kept is None and int(tokens[-1]) not in self._context.stop_ids
         return Response(tokens, behaviour_logp, sampled_logp, truncated)
 
@@ -294,5 +319,12 @@ def drawing(sampling: Sampling) -> Drawing:
 
 
 def _joined(row: _Live) -> list[np.ndarray]:
-    """Tokens, behaviour_logp and sampled_logp of all chunks so far."""
-    return [np.concatenate(parts) for parts in zip(*row.chunks, strict=True)]
+    """Tokens, behaviour_logp and sampled_logp of what was given and of all chunks so far."""
+    given = [given_arrays(row.request.given)] if row.request.given else []
+    return [np.concatenate(parts) for parts in zip(*given, *row.chunks, strict=True)]
+
+
+def given_arrays(given: Given) -> list[np.ndarray]:
+    """Tokens, behaviour_logp and sampled_logp, as a chunk has them."""
+    columns = (given.tokens, np.int32), (given.behaviour_logp, np.float32), (given.sampled_logp, np.float32)
+    return [np.array(values, dtype) for values, dtype in columns]

@@ -15,7 +15,7 @@ from lte_jax.config import Config, ConfigError
 from lte_jax.host.problems import take
 from lte_jax.host.prompts import PromptBuilder
 from lte_jax.method import Method, Source
-from lte_jax.records import Group, Plan, Problem, Prompt
+from lte_jax.records import Group, Origin, Plan, Problem, Prompt
 
 Prompted = Sequence[tuple[Problem, Prompt]]  # every training problem with its plain prompt
 
@@ -92,12 +92,14 @@ def estimate(bits: str, prior: float, strength: float) -> float:
 
 def remember(memory: dict, groups: Sequence[Group], most: int) -> dict:
     """The memory with the outcomes of these groups' first rounds, of each problem the last `most`; undecided ones say
-    nothing. Characters, since a run may have 100,000 problems and a checkpoint is JSON."""
+    nothing, nor do those that were helped by a hint or a beginning. Characters, since a run may have 100,000 problems and
+    a checkpoint is JSON."""
     if not most:
         return memory
     seen = dict(memory.get("seen", {}))
     for group in groups:
-        new = "".join(str(int(rollout.correct)) for rollout in group.initial if rollout.decided)
+        plain = [r for r in group.initial if r.origin is Origin.PLAIN and not r.n_given]
+        new = "".join(str(int(rollout.correct)) for rollout in plain if rollout.decided)
         if new:
             seen[group.problem.id] = (seen.get(group.problem.id, "") + new)[-most:]
     return {**memory, "seen": seen}

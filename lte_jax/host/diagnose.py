@@ -39,12 +39,13 @@ def failure_mode(rollouts: Sequence[Rollout]) -> FailureMode:
 
 
 def all_rollouts(group: Group) -> tuple[Rollout, ...]:
-    """Of every round, in the order in which they were drawn."""
-    return group.initial + tuple(rollout for attempt in group.attempts for rollout in attempt.rollouts)
+    """Of every graded round, in the order in which they were drawn."""
+    return group.initial + tuple(rollout for attempt in group.retries for rollout in attempt.rollouts)
 
 
 def last_round(group: Group) -> tuple[Rollout, ...]:
-    return group.attempts[-1].rollouts if group.attempts else group.initial
+    """The last that was graded."""
+    return group.retries[-1].rollouts if group.retries else group.initial
 
 
 def wrong_answers(rollouts: Sequence[Rollout], same_answer: SameAnswer, max_chars: int, most: int) -> tuple[str, ...]:

@@ -41,9 +41,9 @@ def sampled_entropy(groups: Sequence[Group], annealed: bool = False) -> float:
     """
     rollouts = [rollout for group in groups for rollout in group.initial]
     if not annealed:
-        drawn = [logp for rollout in rollouts for logp in rollout.response.behaviour_logp]
+        drawn = [logp for rollout in rollouts for logp in rollout.response.behaviour_logp[rollout.n_given :]]
         return -math.fsum(drawn) / len(drawn)
-    behaviour = np.concatenate([np.asarray(rollout.response.behaviour_logp, np.float64) for rollout in rollouts])
-    sampled = np.concatenate([np.asarray(rollout.response.sampled_logp, np.float64) for rollout in rollouts])
+    behaviour = np.concatenate([np.float64(r.response.behaviour_logp[r.n_given :]) for r in rollouts])
+    sampled = np.concatenate([np.float64(r.response.sampled_logp[r.n_given :]) for r in rollouts])
     weights = np.exp(behaviour - sampled)
     return -math.fsum(weights * behaviour) / math.fsum(weights)

@@ -25,7 +25,19 @@ from lte_jax.host.diagnose import (
 from lte_jax.host.problems import ProblemError
 from lte_jax.host.prompts import PromptBuilder
 from lte_jax.method import Method, Source
-from lte_jax.records import Attempt, FailureMode, Group, Origin, PassLevel, Problem, Retry
+from lte_jax.records import (
+    Attempt,
+    FailureMode,
+    Given,
+    Group,
+    Kind,
+    Origin,
+    Part,
+    PassLevel,
+    Plan,
+    Problem,
+    Retry,
+)
 
 MEMORY_LISTS = 64  # answer lists of earlier groups that random hints may be drawn from
 
@@ -43,7 +55,8 @@ class Tools:
 
 @dataclass(frozen=True)
 class Strategy:
-    """What a group gets after its first round. By itself: nothing.
+    """What a group gets: its first round, and what after it. By itself: as many from the plain prompt as the plan has,
+    and nothing further.
 
     All methods are functions of their arguments alone, so that a step that is made again is the same; what depends on a
     clock goes through `tools.decisions`, and random choices are drawn from `choices`.
@@ -53,17 +66,24 @@ class Strategy:
 
     Args: ClassVar[type[BaseModel] | None] = None  # the model of `explore.args`
     METHOD: ClassVar[Method | None] = None
+    forks: ClassVar[bool] = False  # whether it has responses continued: longer prefills are planned and compiled ahead
 
     @property
     def config(self) -> Config:
         return self.tools.config
 
+    def first(self, plan: Plan, memory: dict) -> tuple[Part, ...]:
+        """What a group begins with; at least one response of it is drawn. From another prompt than `plan.prompt`, on
+        which its members are trained, it is off-policy."""
+        return (Part(plan.prompt, plan.n),)
+
     def retry(self, group: Group, memory: dict) -> Retry | None:
-        """What a group whose verdicts are in gets next, or None where it is finished."""
+        """What a group whose verdicts are in gets next, or None where it is finished. Asked again after each round, and
+        after notes."""
         return None
 
     def merge(self, group: Group, attempt: Attempt) -> Group:
-        """The group with an attempt recorded and rollouts of it mixed in."""
+        """The group with a graded attempt recorded and rollouts of it mixed in. Notes are recorded by the engine."""
         raise ValueError(f"{type(self).__name__} never asks for a retry, so there is nothing to merge")
 
     def observe(self, memory: dict, groups: Sequence[Group]) -> dict:
@@ -107,7 +127,7 @@ class Extra(Strategy):
     def retry(self, group: Group, memory: dict) -> Retry | None:
         if not wants_more(group, self.config):
             return None
-        return Retry(group.prompt, len(group.initial), Origin.EXTRA, failure_mode(last_round(group)))
+        return Retry.of(group.prompt, len(group.initial), Origin.EXTRA, failure_mode(last_round(group)))
 
     def merge(self, group: Group, attempt: Attempt) -> Group:
         return mix(group, attempt, self.config)
@@ -140,9 +160,9 @@ class Lte(Strategy):
         hinted = self.tools.prompts.hinted(group.problem, mode, tuple(answers))
         n = len(group.initial)
         if hinted is None:
-            return Retry(group.prompt, n, Origin.EXTRA, FailureMode.NO_ANSWER)
+            return Retry.of(group.prompt, n, Origin.EXTRA, FailureMode.NO_ANSWER)
         prompt, listed = hinted
-        return Retry(prompt, n, Origin.HINTED, mode, listed)
+        return Retry.of(prompt, n, Origin.HINTED, mode, listed)
 
     def merge(self, group: Group, attempt: Attempt) -> Group:
         return mix(group, attempt, self.config)
@@ -207,9 +227,8 @@ class Luffy(Strategy):
     def retry(self, group: Group, memory: dict) -> Retry | None:
         if group.attempts or not group.problem.trace:
             return None
-        return Retry(
-            group.prompt, 1, Origin.TRACE, mode=None, given=(self.tools.prompts.response(group.problem.trace),)
-        )
+        trace = Given.written(self.tools.prompts.response(group.problem.trace), Kind.OFF_POLICY, whole=True)
+        return Retry((Part(group.prompt, 1, trace),), Origin.TRACE, mode=None)
 
     def merge(self, group: Group, attempt: Attempt) -> Group:
         members = list(group.members)
@@ -265,7 +284,7 @@ def wants_more(group: Group, config: Config, rounds: int = 0) -> bool:
     """A none-pass group with rounds left (`rounds`; 0: explore.rounds): a further round runs only while no rollout at
     all is correct, where something could be mixed in, and where the problem has failed often enough."""
     explore = config.explore
-    may_have_more = len(group.attempts) < (rounds or explore.rounds) and len(group.members) > explore.keep_failed
+    may_have_more = len(group.retries) < (rounds or explore.rounds) and len(group.members) > explore.keep_failed
     if not may_have_more or pass_level(all_rollouts(group)) is not PassLevel.NONE:
         return False
     n_before = len(group.seen) - len(group.seen.rstrip("0"))

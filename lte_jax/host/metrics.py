@@ -55,14 +55,14 @@ def _rescues(groups: Sequence[Group], group_size: int) -> dict[str, float | list
     """Rescue rate per group and hit rate per rollout, hinted beside plain, and the histograms of raw and used G'."""
     metrics: dict[str, float | list[int]] = {}
     for name, origin in (("hinted", Origin.HINTED), ("plain", Origin.EXTRA)):
-        drawn = [[r for a in g.attempts if a.retry.origin is origin for r in a.rollouts] for g in groups]
+        drawn = [[r for a in g.retries if a.retry.origin is origin for r in a.rollouts] for g in groups]
         correct = [sum(rollout.correct for rollout in rollouts) for rollouts in drawn if rollouts]
         if correct:
             metrics[f"rescue/{name}_rate"] = sum(c > 0 for c in correct) / len(correct)
             metrics[f"rescue/{name}_hit_frac"] = sum(correct) / sum(map(len, drawn))
             metrics[f"rescue/{name}_groups"] = len(correct)
             metrics[f"rescue/{name}_correct_hist"] = _histogram(correct, group_size)
-    retried = [group for group in groups if group.attempts and not _trace(group)]
+    retried = [group for group in groups if group.retries and not _trace(group)]
     if retried:
         used = [sum(rollout.origin is not Origin.PLAIN for rollout in group.members) for group in retried]
         metrics["rescue/used_hist"] = _histogram(used, group_size)
@@ -89,7 +89,7 @@ def _histogram(counts: Sequence[int], group_size: int) -> list[int]:
 
 def _leakage(groups: Sequence[Group], patterns: Sequence[str], same_answer: SameAnswer) -> dict[str, float]:
     """Over all hinted responses, and over those that are trained."""
-    attempts = [(g, a) for g in groups for a in g.attempts if a.retry.origin is Origin.HINTED]
+    attempts = [(g, a) for g in groups for a in g.retries if a.retry.origin is Origin.HINTED]
     pairs = dict.fromkeys(pair for _, a in attempts for r in a.rollouts for pair in _listed_pairs(a, r))
     same = dict(zip(pairs, same_answer(list(pairs)), strict=True)) if pairs else {}
     leaks: list[tuple[bool, bool, bool, float]] = []  # trained, repeats a listed answer, names the hint, excess
@@ -118,6 +118,7 @@ def _listed_pairs(attempt: Attempt, rollout: Rollout) -> list[tuple[str, str]]:
 def _responses(groups: Sequence[Group]) -> dict[str, float]:
     initial = [rollout for group in groups for rollout in group.initial]
     drawn = [rollout for group in groups for rollout in all_rollouts(group) if rollout.origin is not Origin.TRACE]
+    notes = [note for group in groups for note in group.notes]
     members = [rollout for group in groups for rollout in group.members]
     statuses = Counter(rollout.verdict.status for rollout in drawn)
     return {
@@ -129,8 +130,10 @@ def _responses(groups: Sequence[Group]) -> dict[str, float]:
         "response/neg_logp_mean": sampled_entropy(groups),
         "sample/groups": len(groups),
         "sample/rollouts": len(drawn),
-        "sample/tokens": sum(len(rollout.response) for rollout in drawn),
+        "sample/tokens": sum(len(rollout.response) - rollout.n_given for rollout in (*drawn, *notes)),
         "sample/undecided": sum(not rollout.decided for rollout in drawn),
+        **({"sample/notes": len(notes)} if notes else {}),
+        **({"sample/given_tokens": n_given} if (n_given := sum(rollout.n_given for rollout in drawn)) else {}),
         **{f"verdict/{status}_frac": statuses[status] / len(drawn) for status in Status},
     }
 

@@ -15,6 +15,7 @@ from lte_jax.device.arrays import Drawing, Starts
 from lte_jax.device.weights import Architecture
 from lte_jax.engine.boundary import round_up
 from lte_jax.host.credits import make_credits, wanted_features
+from lte_jax.host.strategies import strategy_class
 from lte_jax.plan.targets import Target
 from lte_jax.plan.topology import devices
 
@@ -40,7 +41,7 @@ class Sizes:
             slots=own_shards * max(1, config.engine.slots // own_shards),
             columns=round_up(longest + budget, bucket),
             prompts=round_up(config.engine.prefill_rows, own_shards),
-            prompt_columns=round_up(longest, bucket),
+            prompt_columns=round_up(longest + (budget if strategy_class(config).forks else 0), bucket),
             rows=shards * config.optim.rows_per_shard(row_columns, shards),
             row_columns=row_columns,
         )
@@ -118,7 +119,7 @@ class Programs:
 
     def _start(self):
         column, keys = self._own_array((self.sizes.slots,)), (self.sizes.slots, sampler.N_KEY_PARTS)
-        starts = Starts(*[column] * 5, self._own_array(keys, np.uint32))
+        starts = Starts(*[column] * 6, self._own_array(keys, np.uint32))
         return sampler._start.trace(self.arrays["rows"], starts, self.own)
 
     def _resize(self):

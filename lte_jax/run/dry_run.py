@@ -59,7 +59,8 @@ def dry_run(config: Config, verifier: Verifier, say: Say, show: Say = lambda tex
     _say_evaluations(config, verifier, say, show)
     curriculum = make_curriculum(config, prompted, prompts)
     plans = chosen(curriculum, config.problems_per_step, Position(config.seed, step=0, cursor=0), {})
-    _say_steps(config, len(problems), max(lengths), [plan.n for plan in plans], strategy.most_further(), say)
+    sizes = [sum(part.n for part in strategy.first(plan, {})) for plan in plans]
+    _say_steps(config, len(problems), max(lengths), sizes, strategy.most_further(), say)
     _say_texts(strategy, prompts, tokenizer, problems, say)
     say("dry run: nothing was sampled, trained or written")
 

@@ -174,7 +174,7 @@ class _Trainer:
         engine = self.session.engine
         engine.load(self.state.params)
         programs = [
-            *sampling_programs(engine, self.session.sampling()),
+            *sampling_programs(engine, self.session.sampling(), self.strategy.forks),
             *update_programs(self.config, self.state, self.spec),
             *feature_programs(self.config, self.state, self.reference, self.features),
         ]

@@ -4,7 +4,7 @@ from itertools import groupby
 from pathlib import Path
 
 from lte_jax.records import Status, Verdict
-from lte_jax.storage.run_files import read_rollouts
+from lte_jax.storage.run_files import graded_attempts, read_rollouts
 
 
 def read_recorded(run: Path, step: int) -> tuple[dict[tuple[str, str, bool], Verdict], dict]:
@@ -28,7 +28,7 @@ def _listed(group: dict) -> dict:
 
 
 def _verdicts(group: dict) -> dict[tuple[str, str, bool], Verdict]:
-    rows = [*group["rollouts"], *(row for attempt in group["attempts"] for row in attempt["rollouts"])]
+    rows = [*group["rollouts"], *(row for attempt in graded_attempts(group) for row in attempt["rollouts"])]
     return {
         (group["id"], row["response"], row["truncated"]): Verdict(
             row["correct"],

@@ -13,7 +13,7 @@ from etils import epath
 
 from lte_jax.config import Config
 from lte_jax.metric import Metric
-from lte_jax.records import Group, Rollout
+from lte_jax.records import Group, Prompt, Purpose, Rollout, Verdict
 from lte_jax.storage.paths import write_whole
 from lte_jax.storage.timeline import write_timeline
 
@@ -131,7 +131,8 @@ def read_rollouts(run: epath.Path, from_step: int = 0) -> Iterator[dict]:
 
 
 def group_row(group: Group) -> dict:
-    """A group as one JSON object: problem, plain prompt, members, and each further round with its hint."""
+    """A group as one JSON object: problem, plain prompt, members, and each further round with its hint. A rollout names
+    its prompt where it is another than its round's; a note has no verdict."""
     members = {id(rollout) for rollout in group.members}
     return {
         "step": group.step,
@@ -142,37 +143,51 @@ def group_row(group: Group) -> dict:
         "prompt": group.prompt.text,
         "advantages": list(group.advantages),
         "decisions": group.decisions,
-        "rollouts": [rollout_row(r, id(r) in members) for r in group.initial],
+        "rollouts": [rollout_row(r, id(r) in members, group.prompt) for r in group.initial],
         "attempts": [
             {
+                "purpose": attempt.retry.purpose,
                 "origin": attempt.retry.origin,
                 "mode": attempt.retry.mode,
                 "listed": list(attempt.retry.answers),
                 "prompt": attempt.retry.prompt.text,
-                "rollouts": [rollout_row(r, id(r) in members) for r in attempt.rollouts],
+                "rollouts": [rollout_row(r, id(r) in members, attempt.retry.prompt) for r in attempt.rollouts],
             }
             for attempt in group.attempts
         ],
     }
 
 
-def rollout_row(rollout: Rollout, trained: bool) -> dict:
-    verdict = rollout.verdict
+def rollout_row(rollout: Rollout, trained: bool, prompt: Prompt) -> dict:
+    """`prompt`: its round's."""
     return {
         "origin": rollout.origin,
         "round": rollout.round,
         "index": rollout.index,
         "member": trained,
+        **({"prompt": rollout.prompt.text} if rollout.prompt != prompt else {}),
         "response": rollout.text,
         "tokens": len(rollout.response),
+        "given": rollout.n_given,
         "truncated": rollout.response.truncated,
+        **(_verdict_row(rollout.verdict) if rollout.verdict else {}),
+        "logp_sum": round(math.fsum(rollout.response.behaviour_logp), 4),
+    }
+
+
+def _verdict_row(verdict: Verdict) -> dict:
+    return {
         "correct": verdict.correct,
         "reward": verdict.reward,
         "status": verdict.status,
         "extracted": verdict.extracted,
         "rule": verdict.rule,
-        "logp_sum": round(math.fsum(rollout.response.behaviour_logp), 4),
     }
+
+
+def graded_attempts(group: dict) -> list[dict]:
+    """Of a row that `read_rollouts` gives; runs of before there were notes name no purpose."""
+    return [attempt for attempt in group["attempts"] if attempt.get("purpose") != Purpose.NOTE]
 
 
 def _read_all(folder: epath.Path, from_step: int = 0) -> Iterator[dict]:

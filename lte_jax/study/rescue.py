@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from lte_jax.storage.run_files import whole_lines
+from lte_jax.storage.run_files import graded_attempts, whole_lines
 from lte_jax.terminal.clean import clean
 
 NO_RESCUE = "No rescue to show: no hinted rollout of these runs was correct, or rollouts were not written.\n"
@@ -54,7 +54,7 @@ def rescue_text(found: tuple[Path, dict] | None) -> str:
 
 def _rescuing(group: dict) -> dict | None:
     """The group's hinted attempt that lists answers and has a correct rollout."""
-    for attempt in group["attempts"]:
+    for attempt in graded_attempts(group):
         if attempt["origin"] == "hinted" and attempt["listed"] and any(row["correct"] for row in attempt["rollouts"]):
             return attempt
     return None

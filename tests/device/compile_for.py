@@ -91,7 +91,7 @@ def programs(mesh: Mesh):
     prompts = array((PROMPTS, PROMPT), np.int32)
     yield "prefill", lambda: sampler.prefill.trace(copy, prompts, spec)
     prefix = placed(jax.eval_shape(partial(sampler.prefill, spec=spec), copy, prompts)[0], cache)
-    slot_M, starts = array((SLOTS,), np.int32), [array((SLOTS,), np.int32) for _ in range(5)]
+    slot_M, starts = array((SLOTS,), np.int32), [array((SLOTS,), np.int32) for _ in range(6)]
     yield "insert_layer", lambda: sampler._insert_layer.trace(layers[0], prefix, slot_M, slot_M, mesh)
     keys = array((SLOTS, sampler.N_KEY_PARTS), np.uint32)
     yield "start", lambda: sampler._start.trace(state._replace(cache=[]), Starts(*starts, keys), mesh)

@@ -17,7 +17,7 @@ from lte_jax.device.attention import causal_attention
 from lte_jax.engine.boundary import length_bucket
 from lte_jax.engine.rollout import TRAIN, Engine, Grader, Round
 from lte_jax.engine.slots import drawing
-from lte_jax.records import Annealing, Plan, Problem, Prompt, Request, Sampling, Status, Verdict
+from lte_jax.records import Annealing, Part, Plan, Problem, Prompt, Request, Sampling, Status, Verdict
 
 MODEL = ModelConfig(compute_dtype="float32", attention="xla")
 STOP_IDS = (3, 9, 17, 24, 31, 44)  # of 50: about one token in eight ends a response
@@ -243,6 +243,11 @@ def test_every_part_of_a_key_matters():
 
 def test_problems_that_repeat_in_a_step_do_not_sample_alike():
     class Never:
+        forks = False
+
+        def first(self, plan, memory):
+            return (Part(plan.prompt, plan.n),)
+
         def retry(self, group, memory):
             return None
 

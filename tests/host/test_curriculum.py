@@ -31,7 +31,7 @@ def test_by_default_the_order_is_the_endless_one_with_g_rollouts_each(cursor, n)
 
 def test_the_newest_first_rounds_of_a_problem_are_remembered_and_nothing_else():
     failed = group(wrong(), rollout(Status.TIMEOUT), wrong(), wrong())
-    retry = Retry(PROMPT, 2, Origin.HINTED, FailureMode.NONE_TRUNCATED)
+    retry = Retry.of(PROMPT, 2, Origin.HINTED, FailureMode.NONE_TRUNCATED)
     found = right(origin=Origin.HINTED)
     rescued = replace(failed, members=(found, *failed.members[1:]), attempts=(Attempt(retry, (found, found)),))
     curriculum = make_curriculum(config(history=6), PROBLEMS, prompts=None)

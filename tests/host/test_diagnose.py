@@ -135,7 +135,7 @@ def test_spellings_that_a_hint_writes_alike_fill_it_once():
 
 def test_rounds_are_told_apart():
     first = group(wrong("1"), wrong("2"))
-    retry = Retry(first.prompt, 2, Origin.HINTED, FailureMode.NONE_TRUNCATED)
+    retry = Retry.of(first.prompt, 2, Origin.HINTED, FailureMode.NONE_TRUNCATED)
     second = Attempt(retry, (wrong("3", round=1), wrong("4", round=1)))
     both = replace(first, attempts=(second,))
     assert diagnose.last_round(first) == first.initial
@@ -190,7 +190,7 @@ def test_a_listed_answer_is_no_pattern():
 
 def test_nothing_is_graded_where_no_round_of_any_group_has_a_verdict():
     lost = group(rollout(Status.TIMEOUT), rollout(Status.CRASH))
-    retry = Retry(lost.prompt, 1, Origin.EXTRA, None)
+    retry = Retry.of(lost.prompt, 1, Origin.EXTRA, None)
     assert nothing_graded([lost, lost]) == "verdict timeout"
     assert nothing_graded([lost, group(wrong(), rollout(Status.CRASH))]) == ""
     assert nothing_graded([lost, replace(lost, attempts=(Attempt(retry, (right(),)),))]) == ""

@@ -11,7 +11,20 @@ from lte_jax.host.decisions import Decisions
 from lte_jax.host.diagnose import pass_level
 from lte_jax.host.explore import MEMORY_LISTS, Extra, Grpo, Lte, Luffy, Tools, mix
 from lte_jax.host.strategies import make_strategy
-from lte_jax.records import Attempt, FailureMode, Group, Origin, PassLevel, Problem, Prompt, Retry, Rollout, Status
+from lte_jax.records import (
+    Attempt,
+    FailureMode,
+    Group,
+    Kind,
+    Origin,
+    PassLevel,
+    Problem,
+    Prompt,
+    Retry,
+    Rollout,
+    Span,
+    Status,
+)
 
 G = 4
 
@@ -64,7 +77,7 @@ def hinted(*rollouts: Rollout) -> Attempt:
 
 
 def attempt(*rollouts: Rollout) -> Attempt:
-    return Attempt(Retry(HINTED, len(rollouts), Origin.HINTED, FailureMode.NONE_TRUNCATED), rollouts)
+    return Attempt(Retry.of(HINTED, len(rollouts), Origin.HINTED, FailureMode.NONE_TRUNCATED), rollouts)
 
 
 def n_correct(its: Group) -> int:
@@ -352,7 +365,9 @@ def test_luffy_gives_every_group_its_problems_trace_once(level):
     luffy = Luffy(tools(Spelled()))
     assert luffy.retry(level, {}) is None  # no trace
     retry = luffy.retry(with_trace(level), {})
-    assert (retry.given, retry.n, retry.origin, retry.mode) == ((tuple(map(ord, "so 42")),), 1, Origin.TRACE, None)
+    (part,) = retry.parts
+    assert (part.given.tokens, part.n, retry.origin, retry.mode) == (tuple(map(ord, "so 42")), 1, Origin.TRACE, None)
+    assert not part.is_drawn and part.given.kinds == (Span(5, Kind.OFF_POLICY),)
     trace = right(origin=Origin.TRACE)
     merged = luffy.merge(with_trace(level), Attempt(retry, (trace,)))
     assert [member is trace for member in merged.members].count(True) == 1 and len(merged.members) == G

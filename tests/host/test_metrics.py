@@ -17,7 +17,7 @@ def as_written(pairs):
 
 
 def retried(before, rollouts, answers=("1",), origin=Origin.HINTED, members=None):
-    retry = Retry(Prompt("hinted", (1,)), len(rollouts), origin, FailureMode.NONE_TRUNCATED, answers)
+    retry = Retry.of(Prompt("hinted", (1,)), len(rollouts), origin, FailureMode.NONE_TRUNCATED, answers)
     after = replace(before, attempts=(*before.attempts, Attempt(retry, tuple(rollouts))))
     return replace(after, members=members or after.members)
 

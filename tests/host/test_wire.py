@@ -6,7 +6,22 @@ import numpy as np
 import pytest
 from handmade import group, right, rollout, wrong
 
-from lte_jax.records import Attempt, Context, FailureMode, Kind, Lesson, Origin, Prompt, Response, Retry, Span, Status
+from lte_jax.records import (
+    Attempt,
+    Context,
+    FailureMode,
+    Given,
+    Kind,
+    Lesson,
+    Origin,
+    Part,
+    Prompt,
+    Purpose,
+    Response,
+    Retry,
+    Span,
+    Status,
+)
 from lte_jax.run.wire import ARRAYS, decode_groups, encode_groups
 
 HINTED = Prompt("not 3, not 4", (7, 8, 9))
@@ -25,7 +40,7 @@ def rescued():
     ]
     hinted[0] = replace(hinted[0], trained_on=Context.OWN, kinds=(Span(1, Kind.UNTRAINED), Span(1, Kind.ON_POLICY)))
     before = group(wrong("3"), wrong("4"), rollout(Status.TIMEOUT), index=5)
-    retry = Retry(HINTED, 2, Origin.HINTED, FailureMode.NONE_TRUNCATED, ("3", "4"))
+    retry = Retry.of(HINTED, 2, Origin.HINTED, FailureMode.NONE_TRUNCATED, ("3", "4"))
     return replace(
         before,
         members=(before.initial[0], hinted[1], before.initial[2]),
@@ -43,7 +58,8 @@ def rows(its):
 
 def test_a_group_comes_back_with_everything_in_it():
     trace = right(origin=Origin.TRACE, round=1)
-    given = Attempt(Retry(trace.prompt, 1, Origin.TRACE, None, given=((5, 6),)), (trace,))
+    part = Part(trace.prompt, 1, Given.written((5, 6), Kind.OFF_POLICY, whole=True))
+    given = Attempt(Retry((part,), Origin.TRACE, None), (trace,))
     sent = [rescued(), group(right(), wrong()), replace(group(wrong(), wrong()), attempts=(given,))]
     came = decode_groups(encode_groups(sent))
     for there, here in zip(came, sent, strict=True):

@@ -23,6 +23,11 @@ def make_strategy(
     config: Config, prompts: PromptBuilder, same_answer: SameAnswer, decisions: Decisions | None = None
 ) -> Strategy:
     """The strategy that `explore.strategy` names, with its own settings. Raises ConfigError."""
-    chosen = resolve_class("explore.strategy", config.explore.strategy, STRATEGIES, Strategy)
+    chosen = strategy_class(config)
     args = arguments("explore.args", config.explore.args, chosen.Args)
     return chosen(Tools(config, prompts, same_answer, decisions or Decisions(), args))
+
+
+def strategy_class(config: Config) -> type[Strategy]:
+    """What `explore.strategy` names. Raises ConfigError."""
+    return resolve_class("explore.strategy", config.explore.strategy, STRATEGIES, Strategy)

@@ -44,7 +44,7 @@ class Expo(Strategy):
         if group.attempts or not is_wanted or not self._beta(group.step):
             return None
         prompt = self.tools.prompts.context(args.context, group.problem, told_of(group))
-        return prompt and Retry(prompt, args.n, Origin.HINTED, mode=None)
+        return prompt and Retry.of(prompt, args.n, Origin.HINTED, mode=None)
 
     def merge(self, group: Group, attempt: Attempt) -> Group:
         beta = self._beta(group.step)

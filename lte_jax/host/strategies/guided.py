@@ -56,7 +56,7 @@ class Guided(Strategy):
         if done >= len(prompts) or not self._is_wanted(group, len(prompts)):
             return None
         n = self.tools.args.n or len(group.initial)
-        return Retry(prompts[done], n, Origin.HINTED, mode=None)
+        return Retry.of(prompts[done], n, Origin.HINTED, mode=None)
 
     def merge(self, group: Group, attempt: Attempt) -> Group:
         how, good = self.tools.args.replace, [rollout for rollout in attempt.rollouts if rollout.correct]

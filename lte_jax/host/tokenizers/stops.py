@@ -20,11 +20,17 @@ class StopStrings:
     def cut(self, tokens: Sequence[int], n_seen: int) -> int | None:
         """How many tokens are kept: up to and with the one that completes the first stop string; None: no string.
 
-        `n_seen`: tokens that were looked at before, without a stop string in them. Only a window is decoded.
+        `n_seen`: tokens that were looked at before, or given. Only a window is decoded. What is given may hold a stop
+        string, which ends nothing: the window then begins behind it.
         """
         start = self._window(tokens, n_seen)
         if not self._found(tokens[start:]):
             return None
+        if self._found(tokens[start:n_seen]):
+            starts = range(start, n_seen + 1)
+            start = starts[bisect_left(starts, True, key=lambda start: not self._found(tokens[start:n_seen]))]
+            if not self._found(tokens[start:]):
+                return None
         ends = range(n_seen + 1, len(tokens) + 1)
         return ends[bisect_left(ends, True, key=lambda end: self._found(tokens[start:end]))]
 

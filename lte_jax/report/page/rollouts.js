@@ -89,6 +89,10 @@
   }
 
   function attemptOf(attempt) {
+    if (attempt.purpose === "note") {
+      const notes = attempt.rollouts.map((one) => rolloutOf(one, true));
+      return element("div", "hint", [heading("Notes, which are not graded"), folded("What they were asked for with", attempt.prompt), ...notes]);
+    }
     if (attempt.origin === "trace") {
       return element("div", "hint", [heading("A given solution, trained beside them"), ...attempt.rollouts.map((one) => rolloutOf(one, false))]);
     }
@@ -105,14 +109,22 @@
   }
 
   function rolloutOf(one, isOpen) {
-    const about = [
+    const isNote = one.correct === undefined;
+    const verdict = isNote ? "note" : one.correct ? "correct" : "wrong";
+    const graded = isNote ? [] : [
       one.extracted === null ? "no answer found" : `answer ${one.extracted}`,
-      element("span", `badge ${one.correct ? "correct" : "wrong"}`, [one.correct ? "correct" : STATUSES[one.status] || one.status]),
+      element("span", `badge ${verdict}`, [one.correct ? "correct" : STATUSES[one.status] || one.status]),
+    ];
+    const about = [
+      ...graded,
       ...(one.truncated ? [element("span", "badge", ["cut off"])] : []),
       ...(one.member ? [element("span", "badge", ["trained"])] : []),
-      element("span", "quiet", [`${one.tokens} tokens${isShaped(one) ? `, reward ${one.reward}` : ""}`]),
+      element("span", "quiet", [
+        `${one.tokens} tokens${one.given ? `, the first ${one.given} given` : ""}${isShaped(one) ? `, reward ${one.reward}` : ""}`,
+      ]),
     ];
-    const made = element("details", `rollout ${one.correct ? "correct" : "wrong"}`, [element("summary", "", about), text(one.response)]);
+    const asked = one.prompt === undefined ? [] : [folded("Its own prompt", one.prompt)];
+    const made = element("details", `rollout ${verdict}`, [element("summary", "", about), text(one.response), ...asked]);
     made.open = isOpen;
     return made;
   }

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from lte_jax.records import FailureMode, Origin, Status
 from lte_jax.report.page.embed import n_bytes, script_json
 from lte_jax.report.page.source import Run
-from lte_jax.storage.run_files import read_rollouts
+from lte_jax.storage.run_files import graded_attempts, read_rollouts
 
 WHOLE = 6000  # characters of a response that are shown whole; of a longer one, HEAD and TAIL
 HEAD, TAIL = 2000, 3600
-SHOWN = ("response", "extracted", "correct", "member", "truncated", "tokens", "status", "reward")
+ABOUT = ("prompt", "extracted", "correct", "member", "truncated", "tokens", "given", "status", "reward")  # if there
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def shown(row: dict, run: int) -> dict:
         "mode": _failure_mode(row["rollouts"]) if outcome in ("rescued", "retried", "failed") else "",
         "rollouts": [_shown_rollout(rollout) for rollout in row["rollouts"]],
         "attempts": [
-            {**{key: attempt[key] for key in ("origin", "mode", "listed", "prompt")}}
+            {key: attempt[key] for key in ("purpose", "origin", "mode", "listed", "prompt") if key in attempt}
             | {"rollouts": [_shown_rollout(rollout) for rollout in attempt["rollouts"]]}
             for attempt in row["attempts"]
         ],
@@ -100,7 +100,7 @@ def _outcome(row: dict) -> str:
         return "undecided"
     if any(decided):
         return "all" if all(decided) else "some"
-    retried = [attempt for attempt in row["attempts"] if attempt["origin"] != Origin.TRACE]
+    retried = [attempt for attempt in graded_attempts(row) if attempt["origin"] != Origin.TRACE]
     if any(rollout["correct"] for attempt in retried for rollout in attempt["rollouts"]):
         return "rescued"
     return "retried" if retried else "failed"
@@ -116,7 +116,7 @@ def _failure_mode(rollouts: Sequence[dict]) -> str:
 
 
 def _shown_rollout(rollout: dict) -> dict:
-    return {**{key: rollout[key] for key in SHOWN if key in rollout}, "response": _cut(rollout["response"])}
+    return {**{key: rollout[key] for key in ABOUT if key in rollout}, "response": _cut(rollout["response"])}
 
 
 def _cut(text: str) -> str:
