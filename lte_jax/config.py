@@ -462,6 +462,15 @@ class LossConfig(Section):
     supervised_weight: float = setting(
         1.0, "factor on the supervised part, which has a normaliser of its own", METHOD, ge=0
     )
+    regularisers: tuple[named("lp_reg", "corridor"), ...] = setting(
+        (),
+        "further terms of the loss; lp_reg: improbable tokens that are no noise keep near the old policy where they are "
+        "punished; corridor: an entropy bonus that keeps entropy near that of earlier steps (EPO)",
+        METHOD,
+    )
+    regulariser_args: PluginArguments = setting(
+        Arguments(), "settings of regularisers: {name: {setting: value}}", METHOD
+    )
     normaliser: Literal["token_mean", "token_mean_by_part", "sequence_mean", "constant"] = setting(
         "token_mean",
         "Z: all response tokens of the update; each part by its own; 1/(rows x own length); 1/(rows x response budget)",

@@ -305,6 +305,7 @@ def test_an_update_that_is_not_finite_is_skipped_and_counted_and_stops_the_run_a
         "eval.every=0",
         f"optim.max_nonfinite={max_nonfinite}",
         "optim.microbatch_tokens=8192",
+        *(["loss.regularisers=[lp_reg]"] if stops else []),  # whose targets and scalars are written and read, too
     ]
     with Verifier() as verifier:
         run = tmp_path / "run"

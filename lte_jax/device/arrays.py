@@ -23,6 +23,7 @@ class Microbatch(NamedTuple):
     advantage_BT: jax.Array  # of a supervised token its coefficient
     weight_BT: jax.Array  # what a token weighs in the objective (its normaliser)
     entropy_scale_B: jax.Array  # float32: +-alpha where token entropy makes the advantage (RL-ZVP), else 0
+    targets: dict = {}  # regulariser -> {name: float32 [B, T]}: what it fixed before the step's first update
 
     @property
     def trained_BT(self) -> jax.Array:

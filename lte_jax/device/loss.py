@@ -4,10 +4,12 @@ Pure functions of arrays; all masks come from boundary.pack, all choices from ob
 a token's weight was fixed on the host, over the whole update (normalisers.py).
 """
 
+from collections.abc import Mapping
+
 import jax.numpy as jnp
 
 from lte_jax.config import LossConfig
-from lte_jax.device import objectives
+from lte_jax.device import objectives, regularisers
 from lte_jax.device.arrays import Microbatch
 
 
@@ -32,6 +34,30 @@ def mixed_objective(logp_BT, entropy_BT, micro: Microbatch, config: LossConfig):
     mixed_BT = jnp.where(is_off, config.hinted_weight * off_BT, mismatch_weight(micro, config) * on_BT)
     mixed_BT = jnp.where(is_supervised, config.supervised_weight * supervised_BT, mixed_BT)
     return jnp.where(micro.trained_BT, mixed_BT, 0.0) * micro.weight_BT, shown
+
+
+def regularisation(logp_BT, entropy_BT, micro: Microbatch, scalars: Mapping, config: LossConfig):
+    """(what the regularisers add to the minimised sum; what they show, as in `mixed_objective`)."""
+    total_BT, shown = jnp.zeros_like(logp_BT), {}
+    advantage_BT = token_advantage(entropy_BT, micro, config)
+    masks = {"on_policy": micro.on_policy_BT, "off_policy": micro.off_policy_BT, "supervised": micro.supervised_BT}
+    for name, regulariser, args in regularisers.chosen(config):
+        mask_BT = masks[regulariser.rows]
+        own_BT, own_entropy_BT = (jnp.where(mask_BT, value_BT, 0.0) for value_BT in (logp_BT, entropy_BT))
+        tokens = objectives.TokenInputs(
+            log_ratio_BT=jnp.where(mask_BT & ~micro.supervised_BT, logp_BT - micro.old_logp_BT, 0.0),
+            advantage_BT=advantage_BT,
+            logp_BT=own_BT,
+            entropy_BT=own_entropy_BT,
+            mask_BT=mask_BT,
+            args=args,
+            recorded_logp_BT=micro.behaviour_logp_BT,
+            targets=micro.targets.get(name, {}),
+        )
+        value_BT, metrics = regulariser.term(tokens, scalars.get(name, {}))
+        total_BT += jnp.where(mask_BT, value_BT, 0.0)
+        shown.update({metric: (metric_BT, mask_BT) for metric, metric_BT in metrics.items()})
+    return total_BT * micro.weight_BT, shown
 
 
 def kl_penalty(logp_BT, micro: Microbatch, config: LossConfig):

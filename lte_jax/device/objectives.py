@@ -18,7 +18,7 @@ from lte_jax.plugins import arguments, resolve
 
 
 class TokenInputs(NamedTuple):
-    """What an objective may read of each token. 0 where `mask_BT` is False: there it is not used."""
+    """What an objective or a regulariser may read of each token. 0 where `mask_BT` is False: there it is not used."""
 
     log_ratio_BT: jax.Array  # log pi - log pi_old; of supervised tokens 0
     advantage_BT: jax.Array  # of supervised tokens their coefficient
@@ -26,6 +26,8 @@ class TokenInputs(NamedTuple):
     entropy_BT: jax.Array  # nats; with a gradient
     mask_BT: jax.Array  # bool: the tokens that this objective is for
     args: Any = None  # its own settings, as its `args` validated them
+    recorded_logp_BT: Any = None  # the sampler's; for regularisers
+    targets: Any = None  # [B, T] by name: what a regulariser fixed before the step's first update
 
 
 class Objective(NamedTuple):

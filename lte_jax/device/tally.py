@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from lte_jax.config import LossConfig
-from lte_jax.device import loss, objectives
+from lte_jax.device import loss, objectives, regularisers
 from lte_jax.device.arrays import Microbatch
 from lte_jax.metric import Metric, by_name
 
@@ -35,8 +35,8 @@ METRICS = by_name(
 
 
 def metrics_of(config: LossConfig) -> dict[str, Metric]:
-    """Every metric that an update with these settings shows, those of its objectives among them."""
-    return by_name(*METRICS.values(), *objectives.declared(config))
+    """Every metric that an update with these settings shows, those of its objectives and regularisers among them."""
+    return by_name(*METRICS.values(), *objectives.declared(config), *regularisers.declared(config))
 
 
 def empty(config: LossConfig) -> dict:
@@ -54,8 +54,8 @@ def joined(before: dict, after: dict, config: LossConfig) -> dict:
 
 
 def tally(logp_BT, entropy_BT, objective_BT, shown: dict, micro: Microbatch, config: LossConfig) -> dict:
-    """Of one micro-batch under the current weights, from its log-probs, entropies and objective. `shown`: what the
-    objectives themselves show, (value, whether it counts) of each token by metric."""
+    """Of one micro-batch under the current weights, from its log-probs, entropies and objective. `shown`: what
+    objectives and regularisers themselves show, (value, whether it counts) of each token by metric."""
     is_on, is_off, is_supervised = micro.on_policy_BT, micro.off_policy_BT, micro.supervised_BT
     log_on_BT, log_off_BT = loss.log_ratios(logp_BT, micro, config)
     ratio_on_BT, ratio_off_BT = jnp.exp(log_on_BT), jnp.exp(log_off_BT)

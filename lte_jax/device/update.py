@@ -12,9 +12,10 @@ import jax.numpy as jnp
 import optax
 
 from lte_jax.config import LossConfig, ModelConfig, OptimConfig
-from lte_jax.device import loss, mesh, tally, weights
+from lte_jax.device import loss, mesh, regularisers, tally, weights
 from lte_jax.device.arrays import Microbatch, TrainState
 from lte_jax.device.policy import policy_logp
+from lte_jax.device.seen import see
 from lte_jax.device.weights import Architecture
 
 MEMORY = {"device": "device", "host": "pinned_host"}
@@ -89,9 +90,17 @@ def abstract_microbatch(n_rows: int, n_columns: int, spec: UpdateSpec) -> Microb
     """Shapes, types and shardings of a micro-batch, for compiling without one."""
     types = {"tokens_BT": jnp.int32, "kind_BT": jnp.int8}
     rows = mesh.batch_sharding(spec.mesh)
-    shapes = {name: (n_rows, n_columns) if name.endswith("_BT") else (n_rows,) for name in Microbatch._fields}
-    return Microbatch(
+    names = [name for name in Microbatch._fields if name != "targets"]
+    shapes = {name: (n_rows, n_columns) if name.endswith("_BT") else (n_rows,) for name in names}
+    micro = Microbatch(
         **{n: jax.ShapeDtypeStruct(s, types.get(n, jnp.float32), sharding=rows) for n, s in shapes.items()}
+    )
+    if not regularisers.has_targets(spec.loss):
+        return micro
+    weights_, one = mesh.abstract_params(spec.arch, spec.mesh), jax.ShapeDtypeStruct((), jnp.float32)
+    targets = jax.eval_shape(partial(old_targets, spec=spec), weights_, micro, one)
+    return micro._replace(
+        targets=jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=rows), targets)
     )
 
 
@@ -118,13 +127,22 @@ def reference_weights(params: dict, spec: UpdateSpec) -> dict:
 
 def score(params: dict, reference: dict | None, batch: list[Microbatch], temperature, spec: UpdateSpec):
     """The micro-batches with what is fixed before a step's first update: the trainer's own log-probs as the
-    denominators of on-policy rows, and the reference's, each where the loss asks for it. Hinted rows keep the
-    sampler's: recomputed on the plain prompt, r' would be 1."""
+    denominators of on-policy rows, the reference's, and the regularisers' targets, each where the loss asks for it.
+    Hinted rows keep the sampler's: recomputed on the plain prompt, r' would be 1."""
     if spec.loss.old_logp == "trainer":
         batch = [m._replace(old_logp_BT=old_logp(params, m, temperature, spec)) for m in batch]
     if spec.loss.kl != "none":
         batch = [m._replace(reference_logp_BT=trained_logp(reference, m, temperature, spec)) for m in batch]
+    if regularisers.has_targets(spec.loss):
+        batch = [m._replace(targets=old_targets(params, m, temperature, spec)) for m in batch]
     return batch
+
+
+@partial(jax.jit, static_argnames="spec")
+def old_targets(params: dict, micro: Microbatch, temperature, spec: UpdateSpec):
+    """What the regularisers take of the policy before the step's first update, by regulariser and name."""
+    found = regularisers.targets(see(params, None, micro, temperature, spec), spec.loss)
+    return jax.lax.with_sharding_constraint(found, mesh.batch_sharding(spec.mesh))
 
 
 @partial(jax.jit, static_argnames="spec")
@@ -141,12 +159,15 @@ def old_logp(params: dict, micro: Microbatch, temperature, spec: UpdateSpec):
     return jnp.where(micro.on_policy_BT, logp_BT, micro.behaviour_logp_BT)
 
 
-def _objective(params: dict, micro: Microbatch, temperature, entropy_weight, spec: UpdateSpec):
+def _objective(params: dict, micro: Microbatch, temperature, entropy_weight, spec: UpdateSpec, scalars: dict):
     """The minimised sum of one micro-batch, and its tally."""
     logp_BT, entropy_BT = policy_logp(params, micro.tokens_BT, temperature, spec)
     objective_BT, own = loss.mixed_objective(logp_BT, entropy_BT, micro, spec.loss)
     penalty = loss.kl_penalty(logp_BT, micro, spec.loss).sum()
     bonus = entropy_weight * jnp.where(micro.drawn_BT, entropy_BT, 0.0).sum()
+    if spec.loss.regularisers:
+        added_BT, more = loss.regularisation(logp_BT, entropy_BT, micro, scalars, spec.loss)
+        penalty, own = penalty + added_BT.sum(), own | more
     shown = jax.lax.stop_gradient((logp_BT, entropy_BT, objective_BT, own))
     return penalty - objective_BT.sum() - bonus, tally.tally(*shown, micro, spec.loss)
 
@@ -160,9 +181,12 @@ def zero_sums(spec: UpdateSpec):
 
 
 @partial(jax.jit, static_argnames="spec", donate_argnames="sums")
-def accumulate(params: dict, sums, micro: Microbatch, temperature, entropy_weight, spec: UpdateSpec):
-    """Adds one micro-batch's gradients and tally to `sums`. `entropy_weight`: c / Z."""
-    gradients, shown = jax.grad(_objective, has_aux=True)(params, micro, temperature, entropy_weight, spec)
+def accumulate(params: dict, sums, micro: Microbatch, temperature, entropy_weight, spec: UpdateSpec, scalars=None):
+    """Adds one micro-batch's gradients and tally to `sums`. `entropy_weight`: c / Z; `scalars`: of the regularisers,
+    None where none of them reads any."""
+    gradients, shown = jax.grad(_objective, has_aux=True)(
+        params, micro, temperature, entropy_weight, spec, scalars or {}
+    )
     gradients = jax.lax.with_sharding_constraint(gradients, mesh.param_shardings(spec.arch, spec.mesh))
     return jax.tree.map(jnp.add, sums[0], gradients), tally.joined(sums[1], shown, spec.loss)
 
@@ -183,11 +207,11 @@ def apply(state: TrainState, gradients: dict, spec: UpdateSpec):
     return jax.device_put(after, state_shardings(spec)), norm
 
 
-def update(state: TrainState, batch: list[Microbatch], temperature, entropy_weight, spec: UpdateSpec):
+def update(state: TrainState, batch: list[Microbatch], temperature, entropy_weight, spec: UpdateSpec, scalars=None):
     """(state, tally, gradient norm) after one optimiser step over the micro-batches of one update."""
     sums = zero_sums(spec)
     for micro in batch:
-        sums = accumulate(state.params, sums, micro, temperature, entropy_weight, spec)
+        sums = accumulate(state.params, sums, micro, temperature, entropy_weight, spec, scalars)
     gradients, shown = sums
     state, norm = apply(state, gradients, spec)
     return state, shown, norm

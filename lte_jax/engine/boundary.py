@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 from lte_jax.device.arrays import Microbatch
 from lte_jax.device.mesh import batch_sharding, n_batch_shards
 from lte_jax.device.normalisers import NORMALISERS, supervised_mean
+from lte_jax.device.regularisers import acts_on_all_rows
 from lte_jax.metric import Metric
 from lte_jax.records import Advantage, Context, Group, Kind, Lesson, Response, Rollout, Span
 
@@ -125,6 +126,15 @@ def _batches(rows: Sequence[_Weighed], config, mesh: Mesh) -> Iterator[tuple[lis
         yield taken, place(_microbatch(taken, n_columns), mesh)
 
 
+def on_policy_tokens(groups: Sequence[Group]) -> tuple[np.ndarray, np.ndarray]:
+    """(the sampler's log-prob, the advantage) of every on-policy token of an update, float32."""
+    rows = [row for group in groups for row in _rows(group)]
+    masks = [row.kind_R() == Kind.ON_POLICY for row in rows]
+    logp = [np.asarray(row.response.behaviour_logp, np.float32)[own] for row, own in zip(rows, masks, strict=True)]
+    advantage = [row.advantage_R()[own] for row, own in zip(rows, masks, strict=True)]
+    return tuple(np.concatenate([*parts, np.zeros(0, np.float32)]) for parts in (logp, advantage))
+
+
 def _rows(group: Group) -> Iterator[Row]:
     """The group's members that have an advantage, then its lessons."""
     for rollout, advantage in zip(group.members, group.advantages, strict=True):
@@ -196,7 +206,8 @@ def place(micro: Microbatch, mesh: Mesh) -> Microbatch:
 def keeps_all_rows(config) -> bool:
     """Whether rows without advantage are computed too: they have a gradient, or are asked for."""
     has_bonus = config.loss.entropy_coef > 0 or config.loss.entropy_schedule == "adaptive"
-    return has_bonus or config.loss.kl != "none" or config.advantage.zero_variance == "keep"
+    is_asked_for = config.loss.kl != "none" or config.advantage.zero_variance == "keep"
+    return has_bonus or is_asked_for or acts_on_all_rows(config.loss)
 
 
 def interleave_rows(rows: Sequence[T], shards: int, n_rows: int) -> list[T | None]:
@@ -273,7 +284,7 @@ def fetch(arrays):
     return jax.device_get(arrays)
 
 
-def fetch_rows(micro: Microbatch) -> dict[str, np.ndarray]:
+def fetch_rows(micro: Microbatch) -> dict[str, np.ndarray | dict]:
     """A micro-batch by field, from every process's devices: all must call it together."""
     return multihost_utils.process_allgather(micro, tiled=True)._asdict()
 

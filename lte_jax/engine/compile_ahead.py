@@ -14,6 +14,7 @@ from lte_jax.device import features, sampler, update
 from lte_jax.device.arrays import TrainState
 from lte_jax.device.features import FeatureSpec
 from lte_jax.device.mesh import n_batch_shards
+from lte_jax.device.regularisers import scalars
 from lte_jax.device.update import UpdateSpec
 from lte_jax.engine.boundary import length_buckets, microbatch_sizes, prefill_buckets, round_up, size_buckets
 from lte_jax.engine.rollout import Engine
@@ -64,7 +65,8 @@ def update_programs(config: Config, state: TrainState, spec: UpdateSpec) -> list
 
     def accumulate(n_rows: int, n_columns: int) -> Callable[[], jax.stages.Lowered]:
         micro = update.abstract_microbatch(n_rows, n_columns, spec)
-        return lambda: update.accumulate.lower(state.params, update.zero_sums(spec), micro, one, one, spec)
+        read = scalars(config.loss)
+        return lambda: update.accumulate.lower(state.params, update.zero_sums(spec), micro, one, one, spec, read)
 
     return [
         *(Program(f"micro-batch {b} x {t}", accumulate(b, t)) for b, t in microbatch_sizes(config, spec.mesh)),

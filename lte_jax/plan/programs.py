@@ -12,6 +12,7 @@ from lte_jax.config import Config, MeshConfig
 from lte_jax.device import features, sampler, update
 from lte_jax.device import mesh as meshes
 from lte_jax.device.arrays import Drawing, Starts
+from lte_jax.device.regularisers import scalars
 from lte_jax.device.weights import Architecture
 from lte_jax.engine.boundary import round_up
 from lte_jax.host.credits import make_credits, wanted_features
@@ -151,7 +152,8 @@ class Programs:
         sums = self.arrays["gradients"], placed(sums[1], whole)
         f32 = jax.ShapeDtypeStruct((), np.float32, sharding=whole)
         micro = update.abstract_microbatch(self.sizes.rows, self.sizes.row_columns, self.update_spec)
-        return update.accumulate.trace(self.arrays["weights"], sums, micro, f32, f32, self.update_spec)
+        read = scalars(self.config.loss)
+        return update.accumulate.trace(self.arrays["weights"], sums, micro, f32, f32, self.update_spec, read)
 
     def _apply(self):
         return update.apply.trace(update.abstract_state(self.update_spec), self.arrays["gradients"], self.update_spec)

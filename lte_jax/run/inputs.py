@@ -26,6 +26,7 @@ KINDS = {
     "explore.strategy": Kind.METHOD,
     "advantage.credits": Kind.METHOD,
     "features": Kind.METHOD,
+    "loss.regularisers": Kind.METHOD,
     "loss.on_policy_objective": Kind.METHOD,
     "loss.hinted_objective": Kind.METHOD,
     "loss.supervised_objective": Kind.METHOD,
@@ -61,6 +62,7 @@ def _plug_ins(config: Config) -> Iterator[tuple[str, str]]:
         "loss.supervised_objective": loss.supervised_objective,
     }
     names |= {f"advantage.credits: {name}": name for name in config.advantage.credits}
+    names |= {f"loss.regularisers: {name}": name for name in loss.regularisers}
     names |= {f"features: {name}": name for name in wanted_features(make_credits(config))}
     return ((setting, name) for setting, name in names.items() if ":" in name)
 

@@ -25,6 +25,7 @@ from lte_jax.run.processes import is_first
 from lte_jax.storage.paths import on_disk, open_path, write_whole
 
 BATCH, PARAMS, FOLDER = "batch.npz", "params", "nonfinite"
+SCALARS = "scalars"  # of the regularisers, in the batch
 
 
 @dataclass(frozen=True)
@@ -38,10 +39,12 @@ class Finding:
     gradients: list[str]  # weights
 
 
-def write_batch(run: epath.Path, step: int, params: dict, batch: list[Microbatch], temperature, entropy_weight) -> str:
+def write_batch(
+    run: epath.Path, step: int, params: dict, batch: list[Microbatch], temperature, entropy_weight, scalars
+) -> str:
     """Writes micro-batches and weights; returns the folder. All processes call it together."""
     folder = run / FOLDER / f"{step:06d}"
-    arrays = {f"{i}/{name}": value for i, micro in enumerate(batch) for name, value in fetch_rows(micro).items()}
+    arrays = _flat({str(i): fetch_rows(micro) for i, micro in enumerate(batch)} | {SCALARS: scalars or {}})
     if is_first():
         folder.mkdir(parents=True, exist_ok=True)
         content = io.BytesIO()
@@ -64,13 +67,34 @@ def replay(spelled: str | Path, config: Config) -> list[Finding]:
     spec = UpdateSpec(arch, config.model, config.loss, config.optim, n_updates, mesh)
     with ocp.StandardCheckpointer() as reader:
         params = reader.restore(folder / PARAMS, abstract_params(arch, mesh))
-    n = len({name.split("/")[0] for name in arrays.files if "/" in name})
+    n = len({name.split("/")[0] for name in arrays.files if "/" in name} - {SCALARS})
     return [_look(params, _fields(arrays, i), arrays, spec) for i in range(n)]
 
 
-def _fields(arrays, i: int) -> dict[str, np.ndarray]:
+def _flat(tree: dict, prefix: str = "") -> dict[str, np.ndarray]:
+    """The arrays of nested dicts by the path to each."""
+    found: dict[str, np.ndarray] = {}
+    for name, value in tree.items():
+        found |= _flat(value, f"{prefix}{name}/") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return found
+
+
+def _nested(arrays, prefix: str) -> dict:
+    """The nested dicts whose arrays lie below a path."""
+    found: dict = {}
+    for path in arrays.files:
+        if path.startswith(prefix):
+            *parents, name = path.removeprefix(prefix).split("/")
+            place = found
+            for parent in parents:
+                place = place.setdefault(parent, {})
+            place[name] = arrays[path]
+    return found
+
+
+def _fields(arrays, i: int) -> dict[str, np.ndarray | dict]:
     """One micro-batch by field. Before kinds were per token, a row had one kind, one advantage and one weight."""
-    found = {name.partition("/")[2]: arrays[name] for name in arrays.files if name.startswith(f"{i}/")}
+    found = {"targets": {}, **_nested(arrays, f"{i}/")}
     if "loss_mask_BT" in found:
         mask_BT, off_B = found.pop("loss_mask_BT"), found.pop("off_policy_B")
         found["kind_BT"] = np.where(mask_BT, np.where(off_B[:, None], OFF_POLICY, ON_POLICY), 0).astype(np.int8)
@@ -84,17 +108,18 @@ def run_of(folder: epath.Path) -> epath.Path:
     return folder.parent.parent
 
 
-def _look(params: dict, rows: dict[str, np.ndarray], batch, spec: UpdateSpec) -> Finding:
+def _look(params: dict, rows: dict[str, np.ndarray | dict], batch, spec: UpdateSpec) -> Finding:
     micro = jax.device_put(Microbatch(**rows), batch_sharding(spec.mesh))
     temperature, entropy_weight = (np.float32(batch[name]) for name in ("temperature", "entropy_weight"))
     logp_BT, _ = jax.jit(policy_logp, static_argnames="spec")(params, micro.tokens_BT, temperature, spec)
-    gradients, _ = accumulate(params, zero_sums(spec), micro, temperature, entropy_weight, spec)
+    scalars = _nested(batch, f"{SCALARS}/") or None
+    gradients, _ = accumulate(params, zero_sums(spec), micro, temperature, entropy_weight, spec, scalars)
     squares = jax.tree.map(lambda g: jnp.square(g).sum(), gradients)
     bad = jax.tree_util.tree_flatten_with_path(jax.tree.map(lambda s: ~np.isfinite(s), fetch(squares)))[0]
     return Finding(
         shape=rows["tokens_BT"].shape,
         gradient_norm=float(np.sqrt(sum(jax.tree.leaves(fetch(squares))))),
-        inputs={name: found for name, value in rows.items() if (found := _bad_rows(value))},
+        inputs={name: found for name, value in _flat(rows).items() if (found := _bad_rows(value))},
         logp=_bad_rows(np.where(rows["kind_BT"], fetch(logp_BT), 0.0)),
         gradients=[jax.tree_util.keystr(path, simple=True, separator="/") for path, is_bad in bad if is_bad],
     )

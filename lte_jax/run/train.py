@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from lte_jax.config import Config, ConfigError, refuse_unread, unread
+from lte_jax.device import regularisers
 from lte_jax.device.arrays import TrainState
 from lte_jax.device.features import FeatureSpec
 from lte_jax.device.tally import metrics_of
@@ -21,7 +22,7 @@ from lte_jax.device.update import (
     score,
     update,
 )
-from lte_jax.engine.boundary import Packed, fetch, pack, tally_metrics
+from lte_jax.engine.boundary import Packed, fetch, on_policy_tokens, pack, tally_metrics
 from lte_jax.engine.compile_ahead import compile_programs, feature_programs, sampling_programs, update_programs
 from lte_jax.engine.measure import with_features
 from lte_jax.engine.rollout import Round
@@ -131,6 +132,7 @@ class _Trainer:
         self.cursor, self.entropy_coef = host["cursor"], host["entropy_coef"]
         self.curriculum = curriculum
         self.curriculum_memory = host.get("curriculum", {})  # older checkpoints have none
+        self.regulariser_memory = host.get("regularisers", {})  # older checkpoints have none
         self.completed = self._host()
         self.n_ungraded = 0
         has_reference = config.loss.kl != "none" or self.features.needs_reference
@@ -227,6 +229,7 @@ class _Trainer:
         self.live.phase(step, "update")
         with engine.meter.phase("update"):
             updates = self._update(trained, sampled_entropy(groups, annealed=config.annealing.schedule != "constant"))
+        self.regulariser_memory = regularisers.observed(config.loss, self.regulariser_memory, updates)
         if updates.get("mismatch/token_error", 0.0) > config.log.mismatch_alarm:
             self.live.warn(
                 f"step {step}: sampler and trainer differ by {updates['mismatch/token_error']:.1%} per token, "
@@ -257,6 +260,7 @@ class _Trainer:
             "memory": self.memory,
             "credit_memory": self.credit_memory,
             "curriculum": self.curriculum_memory,
+            "regularisers": self.regulariser_memory,
             "n_skipped": self.n_skipped,
             "cursor": self.cursor,
         }
@@ -307,7 +311,7 @@ class _Trainer:
         ]
         coefficient = SCHEDULES[config.loss.entropy_schedule](self.entropy_coef, entropy, config.loss)
         self.entropy_coef = coefficient.kept
-        for packed in updates:
+        for part, packed in zip(parts, updates, strict=True):
             if not packed.microbatches:
                 self.n_skipped += 1
                 continue
@@ -315,10 +319,11 @@ class _Trainer:
             entropy_weight = np.float32(coefficient.applied / max(1, packed.n_tokens))
             # once the first update has moved the state, the step is finished: the state before it is gone
             microbatches = packed.microbatches if found else self.preemption.before_each(packed.microbatches)
-            self.state, tally, norm = update(self.state, microbatches, temperature, entropy_weight, self.spec)
+            scalars = self._scalars(part)
+            self.state, tally, norm = update(self.state, microbatches, temperature, entropy_weight, self.spec, scalars)
             row = {**tally_metrics(tally, self.metrics), "update/grad_norm": float(norm), "update/learning_rate": rate}
             found.append({key: value for key, value in row.items() if math.isfinite(value)})
-            self._stop_if_not_finite(packed, temperature, entropy_weight)
+            self._stop_if_not_finite(packed, temperature, entropy_weight, scalars)
         first = {key: value for key, value in (found[0] if found else {}).items() if key.startswith("mismatch/")}
         return {
             **combine(found, self.metrics),
@@ -330,10 +335,17 @@ class _Trainer:
             "update/n_nonfinite_total": int(fetch(self.state.n_nonfinite)),
         }
 
-    def _stop_if_not_finite(self, packed: Packed, temperature, entropy_weight) -> None:
+    def _scalars(self, groups: Sequence[Group]) -> regularisers.Scalars | None:
+        """What the regularisers' terms read in the update of these groups."""
+        if not regularisers.has_scalars(self.config.loss):
+            return None
+        where = self.step, self.config.steps, self.regulariser_memory
+        return regularisers.scalars(self.config.loss, regularisers.Before(*where, *on_policy_tokens(groups)))
+
+    def _stop_if_not_finite(self, packed: Packed, temperature, entropy_weight, scalars) -> None:
         if int(fetch(self.state.n_nonfinite_in_row)) < self.config.optim.max_nonfinite:
             return
-        batch = packed.microbatches, temperature, entropy_weight
+        batch = packed.microbatches, temperature, entropy_weight, scalars
         folder = write_batch(self.folder.path, self.step, self.state.params, *batch)
         raise NonFiniteError(
             f"step {self.step}: {self.config.optim.max_nonfinite} updates in a row had gradients that are not finite; "

@@ -15,9 +15,10 @@ from handmade import group, right, wrong
 from lte_jax.config import build
 from lte_jax.device import update as module
 from lte_jax.device.arrays import ON_POLICY
+from lte_jax.device.regularisers import Before, scalars
 from lte_jax.device.update import UpdateSpec, accumulate, initial_state, reference_weights, score, update, zero_sums
 from lte_jax.device.weights import Architecture
-from lte_jax.engine.boundary import pack
+from lte_jax.engine.boundary import on_policy_tokens, pack
 from lte_jax.records import Origin
 
 ARCH = Architecture(
@@ -43,6 +44,11 @@ OPTIONS = {
         correction_range=(0.7, 1.6),
         kl="k3",
         kl_coef=0.2,
+    ),
+    "pulled_in_a_corridor": dict(
+        regularisers=("lp_reg", "corridor"),
+        regulariser_args={"lp_reg": {"rho": 0.5, "kappa": 0.5}, "corridor": {"coef": 0.1, "alpha": 2.0, "low": 0.99}},
+        kl="k2",
     ),
     "cispo_k1": dict(normaliser="sequence_mean", on_policy_objective="cispo", kl="k1", kl_coef=0.2),
 }
@@ -74,9 +80,13 @@ def a_group(index=0, entropy_scale=0.0):
     return replace(group(*members, index=index, advantages=[*advantages]), entropy_scale=entropy_scale)
 
 
-def batch(loss, mesh=None, tokens=256):
+def groups():
     """Sixteen rows; half of them without variance, their advantage made by token entropy."""
-    return pack([a_group(), a_group(1, entropy_scale=-0.1)], config(loss, tokens), mesh or tiny.mesh()).microbatches
+    return [a_group(), a_group(1, entropy_scale=-0.1)]
+
+
+def batch(loss, mesh=None, tokens=256):
+    return pack(groups(), config(loss, tokens), mesh or tiny.mesh()).microbatches
 
 
 def gradients(its, microbatches, entropy_weight=0.01):
@@ -88,8 +98,10 @@ def gradients(its, microbatches, entropy_weight=0.01):
 
 def summed(its, microbatches, entropy_weight=0.0):
     sums = zero_sums(its)
+    before = Before(3, 10, {"corridor": {"sum": 7.7, "n": 2}}, *on_policy_tokens(groups()))
+    read = scalars(its.loss, before)
     for micro in microbatches:
-        sums = accumulate(PARAMS, sums, micro, TEMPERATURE, np.float32(entropy_weight), its)
+        sums = accumulate(PARAMS, sums, micro, TEMPERATURE, np.float32(entropy_weight), its, read)
     return jax.device_get(sums)
 
 
@@ -129,6 +141,8 @@ def test_every_option_acts_in_the_updates_above(whole):
     assert n["ratio/hinted_mean"] > 30 and value["policy/kl"] > 1
     assert 0 < value["correction/rejected_frac"] < n["ratio/on_policy_mean"]
     assert 0 < value["ratio/clipped_frac"] < value["ratio/outside_frac"]
+    pulled = {name: value / count for name, (value, count) in whole["pulled_in_a_corridor"][1].items() if count}
+    assert 0 < pulled["lp_reg/pulled_frac"] < 1 and pulled["lp_reg/pull"] > 0 and pulled["corridor/outside"] > 0
     cispo = whole["cispo_k1"][1]
     assert cispo["ratio/clipped_frac"][0] == 0 < cispo["ratio/outside_frac"][0]
 
@@ -182,10 +196,16 @@ def test_a_kl_pulls_towards_the_reference(kl):
     assert float((moved_BT * (before_BT - micro.reference_logp_BT)).sum()) < 0
 
 
-def test_an_abstract_micro_batch_describes_a_packed_one():
-    its = spec({}, tiny.mesh(2, 2, 2))
-    for real, described in zip(batch({}, its.mesh)[0], module.abstract_microbatch(16, 16, its), strict=True):
-        assert (real.shape, real.dtype, real.sharding) == (described.shape, described.dtype, described.sharding)
+@pytest.mark.parametrize("loss", [{}, {"regularisers": ("lp_reg",)}])
+def test_an_abstract_micro_batch_describes_one_that_is_packed_and_scored(loss):
+    its = spec(loss, tiny.mesh(2, 2, 2))
+    params = jax.device_put(PARAMS, module.state_shardings(its).params)
+    (micro,) = score(params, None, batch(loss, its.mesh), TEMPERATURE, its)
+    described = module.abstract_microbatch(16, 16, its)
+    assert jax.tree.structure(micro) == jax.tree.structure(described) and bool(micro.targets) == bool(loss)
+    for real, said in zip(jax.tree.leaves(micro), jax.tree.leaves(described), strict=True):
+        assert (real.shape, real.dtype) == (said.shape, said.dtype)
+        assert real.sharding.is_equivalent_to(said.sharding, real.ndim)
 
 
 def test_the_reference_is_a_copy_that_survives_the_first_update():
