@@ -28,7 +28,7 @@ ROWS = {
     "host": ((*BASE, "host.tokenizers", "host.answers", "host.verify"), ("numpy", "pyarrow", "pydantic")),
     "device": (("config", "metric", "method", "plugins"), ("jax", "numpy", "flax", "optax", "pydantic")),
     "engine": ((*BASE, "device"), ("jax", "numpy")),
-    "storage": (BASE, ("etils", "fsspec", "tensorboardX", "wandb")),
+    "storage": (BASE, ("numpy", "etils", "fsspec", "tensorboardX", "wandb")),
     "terminal": (BASE, ("rich",)),
     "model_io": ((*TEXT, "device", "storage"), ("jax", "numpy", "orbax", "safetensors", "huggingface_hub", "etils")),
     "run": (BELOW_RUN, ("jax", "numpy", "orbax", "etils")),

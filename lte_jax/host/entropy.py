@@ -1,6 +1,5 @@
 """The coefficient of the entropy bonus from step to step. One small function per schedule."""
 
-import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -40,10 +39,8 @@ def sampled_entropy(groups: Sequence[Group], annealed: bool = False) -> float:
     one that it was drawn with (a weighted mean). What was too unlikely to be drawn at all stays missing.
     """
     rollouts = [rollout for group in groups for rollout in group.initial]
-    if not annealed:
-        drawn = [logp for rollout in rollouts for logp in rollout.response.behaviour_logp[rollout.n_given :]]
-        return -math.fsum(drawn) / len(drawn)
     behaviour = np.concatenate([np.float64(r.response.behaviour_logp[r.n_given :]) for r in rollouts])
+    if not annealed:
+        return -float(behaviour.mean())
     sampled = np.concatenate([np.float64(r.response.sampled_logp[r.n_given :]) for r in rollouts])
-    weights = np.exp(behaviour - sampled)
-    return -math.fsum(weights * behaviour) / math.fsum(weights)
+    return -float(np.average(behaviour, weights=np.exp(behaviour - sampled)))

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -224,10 +225,10 @@ class _Trainer:
         self.memory = self.strategy.observe(self.memory, groups)
         self.credit_memory = observed(self.credits, self.credit_memory, groups)
         self.curriculum_memory = self.curriculum.observe(self.curriculum_memory, groups)
-        if config.log.rollouts:
-            self.files.write_rollouts(step, groups)  # before the update: a step that stops the run can be looked at
+        # written also where the update stops the run, so that its step can be looked at
+        writing = self.files.writing_rollouts(step, groups) if config.log.rollouts else nullcontext()
         self.live.phase(step, "update")
-        with engine.meter.phase("update"):
+        with engine.meter.phase("update"), writing:
             updates = self._update(trained, sampled_entropy(groups, annealed=config.annealing.schedule != "constant"))
         self.regulariser_memory = regularisers.observed(config.loss, self.regulariser_memory, updates)
         if updates.get("mismatch/token_error", 0.0) > config.log.mismatch_alarm:

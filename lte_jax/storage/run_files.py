@@ -4,11 +4,13 @@ A resumed run cuts what was written after its checkpoint: files are named by the
 """
 
 import json
-import math
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 from etils import epath
 
 from lte_jax.config import Config
@@ -59,6 +61,14 @@ class RunFiles:
 
     def write_rollouts(self, step: int, groups: Sequence[Group]) -> None:
         self._write(self.run / "rollouts" / f"{step:06d}.jsonl", map(group_row, groups))
+
+    @contextmanager
+    def writing_rollouts(self, step: int, groups: Sequence[Group]) -> Iterator[None]:
+        """Writes in a thread while the block runs. However the block ends, the file is whole then."""
+        with ThreadPoolExecutor(1) as thread:
+            written = thread.submit(self.write_rollouts, step, groups)
+            yield
+            written.result()
 
     def write_timeline(self, step: int, spans: Sequence[Any]) -> None:
         if self._writes:
@@ -171,7 +181,7 @@ def rollout_row(rollout: Rollout, trained: bool, prompt: Prompt) -> dict:
         "given": rollout.n_given,
         "truncated": rollout.response.truncated,
         **(_verdict_row(rollout.verdict) if rollout.verdict else {}),
-        "logp_sum": round(math.fsum(rollout.response.behaviour_logp), 4),
+        "logp_sum": round(float(np.sum(rollout.response.behaviour_logp, dtype=np.float64)), 4),
     }
 
 

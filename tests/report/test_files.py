@@ -42,3 +42,13 @@ def test_a_last_line_needs_no_newline(tmp_path):
     path = epath.Path(tmp_path) / "problems.jsonl"
     path.write_text('{"id": 1}\n{"id": 2}')
     assert whole_lines(path) == ['{"id": 1}', '{"id": 2}']
+
+
+def test_rollouts_are_whole_however_the_block_ends_that_they_are_written_beside(tmp_path):
+    files, done = RunFiles(tmp_path), group(right(), wrong())
+    with pytest.raises(ArithmeticError), files.writing_rollouts(0, [done]):
+        raise ArithmeticError("the update stops the run")
+    assert len(list(read_rollouts(tmp_path))) == 1
+    (tmp_path / "rollouts").rename(tmp_path / "gone")
+    with pytest.raises(OSError, match="000001.jsonl"), files.writing_rollouts(1, [done]):
+        pass
