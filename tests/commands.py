@@ -1,12 +1,15 @@
-"""Runs the `lte` command as a user does: in a process of its own, on one CPU device."""
+"""Runs the `lte` command as a user does: outside of the tests' process, on one CPU device."""
 
-import fcntl
+import atexit
+import json
 import os
 import re
+import select
 import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
@@ -16,15 +19,18 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
 QUICKSTART = ROOT / "configs/quickstart.yaml"
-WARMUPS = (2, 50, 400)  # steps: knows nothing, knows the form, learns in thirty steps of RL
+AS_USERS_RUN = "--xla_backend_optimization_level=3"  # after conftest.FAST_COMPILE: the last one counts
+LONGEST_S = 500
 SMALL = ["problems_per_step=8", "optim.problems_per_update=4", "sample.group_size=4", "engine.slots=32"]
 
 
 def environment(XLA_FLAGS: str = "", **changed: str) -> dict[str, str]:
-    """XLA's flags are those that the tests were started with, such as an instruction set, without conftest.py's."""
-    of_tests = r"--xla_force_host_platform_device_count=\d+|--xla_backend_optimization_level=0"
-    flags = f"{re.sub(of_tests, '', os.environ['XLA_FLAGS'])} {XLA_FLAGS}".strip()
-    return {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu", "COLUMNS": "200", **changed}
+    """XLA's flags are those that the tests were started with, such as an instruction set, for one device, then the given
+    ones. Without a word of the caller, programs compile fast as those of the tests do (conftest.FAST_COMPILE)."""
+    of_tests = re.sub(r"--xla_force_host_platform_device_count=\d+", "", os.environ["XLA_FLAGS"])
+    flags = f"{of_tests} {XLA_FLAGS}".strip()
+    outside = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}  # says which test
+    return {**outside, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu", "COLUMNS": "200", **changed}
 
 
 def command(*arguments) -> list[str]:
@@ -32,12 +38,59 @@ def command(*arguments) -> list[str]:
 
 
 def lte(*arguments, check: bool = True, **changed: str) -> subprocess.CompletedProcess:
-    """The finished process; with `check`, its output is shown where it failed. `changed`: environment variables."""
-    done = subprocess.run(
-        command(*arguments), env=environment(**changed), capture_output=True, text=True, cwd=ROOT, timeout=500
-    )
+    """The finished command; with `check`, its output is shown where it failed. `changed`: environment variables.
+
+    Commands in one environment run one after another in one process (lte_server.py); start() makes one of its own.
+    """
+    wanted = environment(**changed)
+    if _servers and _servers[0].environment != wanted and not changed:
+        _servers.pop().close()
+    if changed:
+        done = subprocess.run(
+            command(*arguments), env=wanted, capture_output=True, text=True, cwd=ROOT, timeout=LONGEST_S
+        )
+    else:
+        _servers[:] = _servers or [Server(wanted)]
+        done = _servers[0].run([str(argument) for argument in arguments])
+        if done.returncode < 0:  # the command took the process with it
+            _servers.pop().close()
     assert not check or done.returncode == 0, f"{arguments}\n{done.stdout}\n{done.stderr}"
     return done
+
+
+class Server:
+    """A process that runs commands in one environment, as long as this one lives."""
+
+    def __init__(self, wanted: dict[str, str]):
+        self.environment, self._folder = wanted, Path(tempfile.mkdtemp(prefix="lte-server-"))
+        commands, self._commands = os.pipe()
+        self._answers, answers = os.pipe()
+        server = [sys.executable, Path(__file__).with_name("lte_server.py"), str(commands), str(answers), self._folder]
+        self._process = subprocess.Popen(
+            server, env=wanted, cwd=ROOT, stdin=subprocess.DEVNULL, pass_fds=(commands, answers)
+        )
+        os.close(commands), os.close(answers)
+        atexit.register(self.close)
+
+    def run(self, arguments: list[str]) -> subprocess.CompletedProcess:
+        os.write(self._commands, json.dumps(arguments).encode() + b"\n")
+        ready, _, _ = select.select([self._answers], [], [], LONGEST_S)
+        if not ready:
+            self._process.kill()
+        answer = os.read(self._answers, 1 << 16)
+        code = json.loads(answer)["code"] if answer else -abs(self._process.wait() or 1)
+        stdout, stderr = ((self._folder / name).read_text(errors="replace") for name in ("stdout", "stderr"))
+        return subprocess.CompletedProcess(arguments, code, stdout, stderr)
+
+    def close(self) -> None:
+        atexit.unregister(self.close)
+        self._process.kill()
+        self._process.wait()
+        os.close(self._commands), os.close(self._answers)
+        shutil.rmtree(self._folder)
+
+
+_servers: list[Server] = []
 
 
 def start(*arguments, **changed: str) -> subprocess.Popen:
@@ -87,21 +140,9 @@ def python(code: str) -> subprocess.CompletedProcess:
     return done
 
 
-def make_base(folder: Path, warmup_steps: int) -> list[str]:
-    """A base model of the built-in task, after the next number of WARMUPS, and the overrides that train a run on it.
-    The first test of a session that asks makes it, whichever worker it runs in; the others wait for it and copy."""
-    steps = next(n for n in WARMUPS if n >= warmup_steps)
-    shared = Path(os.environ["LTE_TEST_BASES"]) / str(steps)
-    with open(f"{shared}.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not shared.exists():
-            made = f"{shared}.partial"
-            python(
-                "from pathlib import Path; from lte_jax import config; from lte_jax.toy.warmup import make_base;"
-                f"c = config.load({str(QUICKSTART)!r}, ['warmup.steps={steps}']); make_base(c, Path({made!r}), print)"
-            )
-            os.replace(made, shared)
-    shutil.copytree(shared, folder, dirs_exist_ok=True)
+def make_base(folder: Path) -> list[str]:
+    """A copy of the fixtures' base model of the built-in task, and the overrides that train a run on it."""
+    shutil.copytree(ROOT / "tests/fixtures/toy", folder, dirs_exist_ok=True)
     return [f"model.path={folder}/base", f"data.train={folder}/data/train.jsonl"]
 
 

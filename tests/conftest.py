@@ -3,9 +3,7 @@ to run, no network.
 """
 
 import os
-import shutil
 import signal
-import tempfile
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -13,8 +11,8 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 LONGEST = ("targets", "train", "faults", "compiled", "processes", "rollout", "bucket", "study")
 
 os.environ["JAX_PLATFORMS"] = os.environ.get("LTE_TEST_PLATFORM", "cpu")  # cuda, tpu: kernels on their device
-# A test runs its programs once or twice: without LLVM's optimisations they compile in 40% of the time. Flags from
-# outside are left as they are, and commands that tests start run as users' do (commands.environment).
+# A test runs its programs once or twice: without LLVM's optimisations they compile in 40% of the time, in the commands
+# that tests start, too (but commands.AS_USERS_RUN). Flags from outside are left as they are.
 FAST_COMPILE = "--xla_backend_optimization_level=0"
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS') or FAST_COMPILE} --xla_force_host_platform_device_count=8"
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(REPOSITORY / ".pytest_cache" / "jax"))
@@ -22,17 +20,6 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 os.environ.pop("TF_CPP_MIN_LOG_LEVEL", None)  # a test reads the partitioner's warnings
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
-
-
-def pytest_configure(config):
-    """A folder for the base models that all workers share (commands.make_base); workers inherit its name."""
-    if not hasattr(config, "workerinput"):
-        os.environ["LTE_TEST_BASES"] = tempfile.mkdtemp(prefix="lte-bases-")
-
-
-def pytest_unconfigure(config):
-    if not hasattr(config, "workerinput"):
-        shutil.rmtree(os.environ.pop("LTE_TEST_BASES"))
 
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it, and so would children

@@ -16,8 +16,8 @@ from fractions import Fraction
 
 from hypothesis import strategies as st
 
-from lte_jax.host.answers.extract import extract
 from lte_jax.host.answers.decide import decide
+from lte_jax.host.answers.extract import extract
 from lte_jax.host.verify import Verifier, check_gold
 from lte_jax.records import Status
 

@@ -28,7 +28,7 @@ def test_a_report_reads_a_bucket_and_is_written_there(tmp_path):
 
 @pytest.mark.slow
 def test_a_run_in_a_bucket_killed_and_continued_equals_one_on_a_disk(tmp_path):
-    base = make_base(tmp_path / "base", warmup_steps=50)
+    base = make_base(tmp_path / "base")
     steps = ["steps=6", "checkpoint.every=2"]
     on_disk = tmp_path / "on_disk"
     lte(*small_run(base, on_disk, *steps))

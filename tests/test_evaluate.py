@@ -25,7 +25,7 @@ SMALL = ["model.compute_dtype=float32", "engine.slots=8", "engine.chunk=4", "sam
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory) -> str:
-    return make_base(tmp_path_factory.mktemp("base"), warmup_steps=2)[0].removeprefix("model.path=")
+    return make_base(tmp_path_factory.mktemp("base"))[0].removeprefix("model.path=")
 
 
 @pytest.fixture(scope="module")

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
-    return make_base(tmp_path_factory.mktemp("base"), warmup_steps=50)
+    return make_base(tmp_path_factory.mktemp("base"))
 
 
 LONG_UPDATE = ("optim.problems_per_update=8", "optim.microbatch_tokens=1", "model.scan_layers=true")

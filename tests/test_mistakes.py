@@ -12,7 +12,7 @@ from lte_jax.cli import app
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
-    return make_base(tmp_path_factory.mktemp("base"), warmup_steps=1)
+    return make_base(tmp_path_factory.mktemp("base"))
 
 
 def refused(*arguments, **changed: str) -> str:

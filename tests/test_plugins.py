@@ -24,7 +24,7 @@ from lte_jax.storage.run_files import declared_metrics, read_metrics, read_rollo
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
-    return make_base(tmp_path_factory.mktemp("base"), warmup_steps=60)
+    return make_base(tmp_path_factory.mktemp("base"))
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ def base(tmp_path_factory):
     """Overrides that train on a base of the built-in task, and evaluate."""
     folder = tmp_path_factory.mktemp("base")
     return [
-        *make_base(folder, warmup_steps=40),
+        *make_base(folder),
         f"eval.benchmarks=[{{path: {folder}/data/heldout.jsonl, name: heldout}}]",
     ]
 
@@ -149,7 +149,7 @@ def test_two_processes_evaluate_as_one_does_and_one_can_take_over(base, tmp_path
 GATHER = """
 import sys, jax
 jax.distributed.initialize(sys.argv[1], num_processes=2, process_id=int(sys.argv[2]))
-from lte_jax import processes
+from lte_jax.run import processes
 processes.PIECE_BYTES = 2000
 sent = [b"", bytes(range(256)) * 20]
 assert processes._gather(sent[int(sys.argv[2])]) == sent

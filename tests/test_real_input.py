@@ -46,7 +46,7 @@ def qwen3(tmp_path_factory) -> Path:
     """A Hugging Face folder: Qwen3 of odd sizes with random weights and a byte-level BPE tokenizer."""
     folder = tmp_path_factory.mktemp("hf") / "Qwen3-random"
     python(
-        "import jax; from pathlib import Path; from lte_jax import convert; from lte_jax.device import qwen3\n"
+        "import jax; from pathlib import Path; from lte_jax.model_io import convert; from lte_jax.device import qwen3\n"
         "from lte_jax.device.weights import Architecture\n"
         "arch = Architecture(320, 24, 40, 2, 4, 2, 8, 1e6, 1e-6, False)\n"
         f"convert.export_params(Path({str(folder)!r}), arch, qwen3.initial_params(arch, jax.random.key(0)),"

@@ -167,7 +167,8 @@ def test_one_of_two_processes_alone_says_so_and_ends_with_1(address, tmp_path):
 
 FAILS = """
 import sys
-from lte_jax import cli, processes
+from lte_jax import cli
+from lte_jax.run import processes
 processes.LEAVE_S = 0
 with cli._alone_in_failure(True):
     processes.start(True, 60, print)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from lte_jax.host.answers.extract import extract
 from lte_jax.host.answers.decide import decide
+from lte_jax.host.answers.extract import extract
 from lte_jax.host.verify import check_gold, verify_file
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / ".." / "shared" / "benchmarks"

@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from lte_jax.host.answers.extract import extract
 from lte_jax.host.answers.decide import check_gold, decide
+from lte_jax.host.answers.extract import extract
 from lte_jax.host.verify import Verifier, grade
 from lte_jax.records import Status
 
