@@ -25,7 +25,7 @@ SMALL = ["problems_per_step=8", "optim.problems_per_update=4", "sample.group_siz
 
 
 def environment(XLA_FLAGS: str = "", **changed: str) -> dict[str, str]:
-    """XLA's flags are those that the tests were started with, such as an instruction set, for one device, then the given
+    """The flags of XLA that the tests were started with, such as an instruction set, for one device, then the given
     ones. Without a word of the caller, programs compile fast as those of the tests do (conftest.FAST_COMPILE)."""
     of_tests = re.sub(r"--xla_force_host_platform_device_count=\d+", "", os.environ["XLA_FLAGS"])
     flags = f"{of_tests} {XLA_FLAGS}".strip()

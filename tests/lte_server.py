@@ -2,8 +2,8 @@
 
     python tests/lte_server.py COMMANDS_FD ANSWERS_FD OUTPUT_FOLDER
 
-A line on the first file descriptor is the arguments as JSON; the answer is {"code": …}, and what the command wrote lies in
-OUTPUT_FOLDER/stdout and stderr, file descriptors 1 and 2 included. commands.lte starts it, and a fresh process where the
+A line on the first file descriptor is the arguments as JSON; the answer is {"code": …}. What the command wrote to file
+descriptors 1 and 2 lies in OUTPUT_FOLDER/stdout and stderr. commands.lte starts it, and a fresh process where the
 environment is another.
 """
 
