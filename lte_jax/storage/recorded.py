@@ -4,7 +4,8 @@ from itertools import groupby
 from pathlib import Path
 
 from lte_jax.records import Status, Verdict
-from lte_jax.storage.run_files import graded_attempts, read_rollouts
+from lte_jax.storage.outcomes import graded_attempts
+from lte_jax.storage.run_files import read_rollouts
 
 
 def read_recorded(run: Path, step: int) -> tuple[dict[tuple[str, str, bool], Verdict], dict]:

@@ -15,7 +15,8 @@ from etils import epath
 
 from lte_jax.config import Config
 from lte_jax.metric import Metric
-from lte_jax.records import Group, Prompt, Purpose, Rollout, Verdict
+from lte_jax.records import Group, Prompt, Rollout, Verdict
+from lte_jax.storage.outcomes import with_outcome
 from lte_jax.storage.paths import write_whole
 from lte_jax.storage.timeline import write_timeline
 
@@ -137,14 +138,14 @@ def read_metrics(run: epath.Path) -> list[dict]:
 
 def read_rollouts(run: epath.Path, from_step: int = 0) -> Iterator[dict]:
     """The groups of a run's steps, as `group_row` writes them."""
-    return _read_all(run / "rollouts", from_step)
+    return (row if "outcome" in row else with_outcome(row) for row in _read_all(run / "rollouts", from_step))
 
 
 def group_row(group: Group) -> dict:
-    """A group as one JSON object: problem, plain prompt, members, and each further round with its hint. A rollout names
-    its prompt where it is another than its round's; a note has no verdict."""
+    """A group as one JSON object: problem, plain prompt, members, and each further round with its hint, and
+    what became of it. A rollout names its prompt where it is another than its round's; a note has no verdict."""
     members = {id(rollout) for rollout in group.members}
-    return {
+    row = {
         "step": group.step,
         "group": group.index,
         "id": group.problem.id,
@@ -166,6 +167,7 @@ def group_row(group: Group) -> dict:
             for attempt in group.attempts
         ],
     }
+    return with_outcome(row)
 
 
 def rollout_row(rollout: Rollout, trained: bool, prompt: Prompt) -> dict:
@@ -193,11 +195,6 @@ def _verdict_row(verdict: Verdict) -> dict:
         "extracted": verdict.extracted,
         "rule": verdict.rule,
     }
-
-
-def graded_attempts(group: dict) -> list[dict]:
-    """Of a row that `read_rollouts` gives; runs of before there were notes name no purpose."""
-    return [attempt for attempt in group["attempts"] if attempt.get("purpose") != Purpose.NOTE]
 
 
 def _read_all(folder: epath.Path, from_step: int = 0) -> Iterator[dict]:

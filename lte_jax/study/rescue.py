@@ -5,7 +5,8 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from lte_jax.storage.run_files import graded_attempts, whole_lines
+from lte_jax.storage.outcomes import graded_attempts
+from lte_jax.storage.run_files import whole_lines
 from lte_jax.terminal.clean import clean
 
 NO_RESCUE = "No rescue to show: no hinted rollout of these runs was correct, or rollouts were not written.\n"
@@ -30,7 +31,7 @@ def rescue_text(found: tuple[Path, dict] | None) -> str:
     correct = [row for row in attempt["rollouts"] if row["correct"]]
     trained = [row for row in correct if row["member"]]
     shown = (trained or correct)[0]
-    wrong = Counter(_outcome(row) for row in group["rollouts"])
+    wrong = Counter(_final_answer(row) for row in group["rollouts"])
     lines = [
         f"One rescue, from {run.name}, step {group['step'] + 1}, problem {group['id']}",
         "",
@@ -60,7 +61,7 @@ def _rescuing(group: dict) -> dict | None:
     return None
 
 
-def _outcome(row: dict) -> str:
+def _final_answer(row: dict) -> str:
     if row["extracted"] is None:
         return "none, cut off" if row["truncated"] else "none"
     return f"{row['extracted']}{', cut off' if row['truncated'] else ''}"

@@ -52,3 +52,8 @@ def test_rollouts_are_whole_however_the_block_ends_that_they_are_written_beside(
     (tmp_path / "rollouts").rename(tmp_path / "gone")
     with pytest.raises(OSError, match="000001.jsonl"), files.writing_rollouts(1, [done]):
         pass
+
+
+def test_rows_of_a_run_of_before_say_what_became_of_their_groups_too():
+    found = list(read_rollouts(epath.Path(__file__).parents[1] / "fixtures/run_b4ecf5c/run"))
+    assert {(row["outcome"], row["mode"]) for row in found} >= {("failed", "some_truncated"), ("failed", "all_truncated")}

@@ -190,7 +190,7 @@ def test_a_long_response_is_cut_in_the_middle():
         rollout = {"response": text, "extracted": None, "correct": True, "member": True, "truncated": False}
         rollout |= {"tokens": 1, "status": "equal", "reward": 1.0}
         whole = {"step": 0, "id": "p", "problem": "", "answer": "", "prompt": "", "rollouts": [rollout]}
-        return shown(whole | {"attempts": []}, 0)["rollouts"][0]["response"]
+        return shown(whole | {"attempts": [], "outcome": "all", "mode": ""}, 0)["rollouts"][0]["response"]
 
     text = "a" * HEAD + "b" * 1000 + "c" * TAIL
     assert row(text) == f"{'a' * HEAD}\n[… 1,000 characters left out here …]\n{'c' * TAIL}"

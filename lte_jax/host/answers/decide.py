@@ -10,10 +10,10 @@ from lte_jax.host.answers.compare import Comparison
 from lte_jax.host.answers.exact import ExactArithmetic
 from lte_jax.host.answers.extract import boxes, extract
 from lte_jax.host.answers.markers import in_ascii
+from lte_jax.host.answers.normal_form import normal_form
 from lte_jax.host.answers.normalise import normalise, squeeze
 from lte_jax.host.answers.parse import parse
 from lte_jax.host.answers.sentences import is_sentence
-from lte_jax.host.answers.normal_form import normal_form
 from lte_jax.host.answers.syntax import Node, TooLarge, Undecided, Unreadable
 from lte_jax.host.answers.units import currencies_conflict
 from lte_jax.host.answers.words import meaning

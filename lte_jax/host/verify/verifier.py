@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lte_jax.config import ConventionsConfig, VerifyConfig
-from lte_jax.host.answers.extract import Found, extract
 from lte_jax.host.answers.decide import DEFAULT, check_gold, decide, kind_of
+from lte_jax.host.answers.extract import Found, extract
 from lte_jax.host.verify.pool import Outcome, Pool
 from lte_jax.host.verify.reward import Reward
 from lte_jax.records import Problem, Status, Verdict

@@ -8,10 +8,9 @@ import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from lte_jax.records import FailureMode, Origin, Status
 from lte_jax.report.page.embed import n_bytes, script_json
 from lte_jax.report.page.source import Run
-from lte_jax.storage.run_files import graded_attempts, read_rollouts
+from lte_jax.storage.run_files import read_rollouts
 
 WHOLE = 6000  # characters of a response that are shown whole; of a longer one, HEAD and TAIL
 HEAD, TAIL = 2000, 3600
@@ -67,12 +66,11 @@ def sample(runs: Sequence[Run], budget: int) -> Sample:
 
 def _rank(row: dict, run: str) -> Rank:
     digest = hashlib.sha256(f"{run}/{row['step']}/{row['group']}".encode()).digest()
-    return _outcome(row) == "rescued", digest
+    return row["outcome"] == "rescued", digest
 
 
 def shown(row: dict, run: int) -> dict:
-    """A line of rollouts/ as the page has it: outcome and failure mode named, long responses cut in the middle."""
-    outcome = _outcome(row)
+    """A line of rollouts/ as the page has it: long responses cut in the middle."""
     return {
         "run": run,
         "step": row["step"] + 1,
@@ -81,8 +79,8 @@ def shown(row: dict, run: int) -> dict:
         "problem": row["problem"],
         "answer": row["answer"],
         "prompt": row["prompt"],
-        "outcome": outcome,
-        "mode": _failure_mode(row["rollouts"]) if outcome in ("rescued", "retried", "failed") else "",
+        "outcome": row["outcome"],
+        "mode": row["mode"],
         "rollouts": [_shown_rollout(rollout) for rollout in row["rollouts"]],
         "attempts": [
             {key: attempt[key] for key in ("purpose", "origin", "mode", "listed", "prompt") if key in attempt}
@@ -90,29 +88,6 @@ def shown(row: dict, run: int) -> dict:
             for attempt in row["attempts"]
         ],
     }
-
-
-def _outcome(row: dict) -> str:
-    """rescued, retried (in vain), failed (not tried again), some or all: by the first round's verdicts and what
-    followed. A rollout without a verdict counts as neither; undecided: none has one."""
-    decided = [r["correct"] for r in row["rollouts"] if r["status"] not in (Status.TIMEOUT, Status.CRASH)]
-    if not decided:
-        return "undecided"
-    if any(decided):
-        return "all" if all(decided) else "some"
-    retried = [attempt for attempt in graded_attempts(row) if attempt["origin"] != Origin.TRACE]
-    if any(rollout["correct"] for attempt in retried for rollout in attempt["rollouts"]):
-        return "rescued"
-    return "retried" if retried else "failed"
-
-
-def _failure_mode(rollouts: Sequence[dict]) -> str:
-    """Of a none-pass group, by its first round, as the metrics failure/* have it."""
-    n_truncated = sum(rollout["truncated"] for rollout in rollouts)
-    if not n_truncated:
-        lists = any(rollout["status"] == Status.DIFFERENT for rollout in rollouts)
-        return FailureMode.NONE_TRUNCATED if lists else FailureMode.NO_ANSWER
-    return FailureMode.ALL_TRUNCATED if n_truncated == len(rollouts) else FailureMode.SOME_TRUNCATED
 
 
 def _shown_rollout(rollout: dict) -> dict:
