@@ -15,7 +15,7 @@ from lte_jax.host.curriculum import Curriculum, remember
 from lte_jax.host.explore import Strategy, mix
 from lte_jax.metric import Metric
 from lte_jax.host.problems import take
-from lte_jax.records import FailureMode, Lesson, Origin, PassLevel, Plan, Retry
+from lte_jax.records import FailureMode, Given, Kind, Lesson, Origin, Part, PassLevel, Plan, Purpose, Retry
 from lte_jax.host.diagnose import pass_level
 
 
@@ -26,15 +26,28 @@ class Settings(BaseModel):
 
 @dataclass(frozen=True)
 class Again(Strategy):
-    """`n` more from the plain prompt for every none-pass group; its problem's answer becomes a lesson; counts steps."""
+    """For every none-pass group a note, then in one round its first failure continued from the middle, and `n` - 1 more
+    from the plain prompt; its problem's answer becomes a lesson; counts steps."""
 
     Args = Settings
+    forks = True
+
+    def first(self, plan, memory):
+        """As many as planned, the last of them behind a given beginning, in every second step."""
+        if memory.get("steps", 0) % 2 == 0:
+            return super().first(plan, memory)
+        given = Given.written(self.tools.prompts.response("3")[:1], Kind.UNTRAINED)
+        return Part(plan.prompt, plan.n - 1), Part(plan.prompt, 1, given)
 
     def retry(self, group, memory):
-        if group.attempts or pass_level(group.initial) is not PassLevel.NONE:
+        if group.retries or pass_level(group.initial) is not PassLevel.NONE:
             return None
+        if not group.notes:
+            return Retry((Part(group.prompt, 1),), Origin.EXTRA, None, purpose=Purpose.NOTE)
         n = self.tools.decisions.decide(group, "n", lambda: self.tools.args.n)
-        return Retry.of(group.prompt, n, Origin.EXTRA, FailureMode.NO_ANSWER)
+        failure = group.initial[0]
+        fork = Part(group.prompt, 1, failure.beginning(len(failure.response) // 2))
+        return Retry((fork, Part(group.prompt, n - 1)), Origin.EXTRA, FailureMode.NO_ANSWER)
 
     def merge(self, group, attempt):
         lesson = Lesson(group.prompt, self.tools.prompts.response(group.problem.answer), weight=0.1)

@@ -3,11 +3,11 @@
 from dataclasses import replace
 from pathlib import Path
 
-from handmade import HINTED, group, right, wrong
+from handmade import HINTED, group, right, rollout, wrong
 from studyfiles import evaluation, metrics_row, write_run
 
 from lte_jax.config import build, dump
-from lte_jax.records import Attempt, FailureMode, Group, Origin, Prompt, Retry
+from lte_jax.records import Attempt, FailureMode, Group, Origin, Part, Prompt, Purpose, Retry
 from lte_jax.storage.run_files import RunFiles
 
 
@@ -35,6 +35,18 @@ def with_trace(step: int = 0, index: int = 0) -> Group:
     failed, trace = cut_off(step, index), right(origin=Origin.TRACE, text="given: 42", round=1)
     given = Attempt(Retry.of(failed.prompt, 1, Origin.TRACE, None), (trace,))
     return replace(failed, members=(*failed.members[:2], trace), attempts=(given,))
+
+
+def noted(step: int = 0, index: int = 0) -> Group:
+    """Three failures, a note, and a right response that goes on from one of them, on a prompt that tells the note."""
+    failed = group(wrong("41"), wrong("40"), wrong("41"), step=step, index=index)
+    note = rollout(None, origin=Origin.HINTED, text="check the carry", round=1)
+    asked = Attempt(Retry((Part(HINTED, 1),), Origin.HINTED, None, purpose=Purpose.NOTE), (note,))
+    told = Part(Prompt("a carry to check", HINTED.ids), 1, failed.initial[0].beginning(1))
+    drawn = replace(right(origin=Origin.HINTED, round=2, text="with care"), prompt=told.prompt, n_given=1)
+    parts = Part(failed.prompt, 1), told
+    tried = Attempt(Retry(parts, Origin.HINTED, FailureMode.NONE_TRUNCATED), (wrong("39", round=2), drawn))
+    return replace(failed, attempts=(asked, tried), members=(*failed.initial[:2], drawn))
 
 
 def report_run(folder: Path, *overrides: str, seed: int = 0, n_steps: int = 6, groups=None, **more) -> Path:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import rounding
 import tiny
-from test_rollout import PLANS, SAMPLING, STOP_IDS, Again, collect, engine, no, prompt, spell, without_stop
+from scripted import PLANS, SAMPLING, STOP_IDS, Again, collect, engine, no, prompt, spell, without_stop
 
 from lte_jax.engine.boundary import prefill_bucket, prefill_buckets
 from lte_jax.engine.rollout import TRAIN

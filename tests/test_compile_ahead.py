@@ -15,7 +15,7 @@ from lte_jax.engine.boundary import microbatch_sizes, pack
 from lte_jax.engine.compile_ahead import compile_programs, feature_programs, sampling_programs, update_programs
 from lte_jax.engine.measure import with_features
 from lte_jax.engine.rollout import TRAIN, Engine
-from lte_jax.records import Prompt, Request, Sampling
+from lte_jax.records import Given, Kind, Prompt, Request, Sampling
 
 CONFIG = build(
     {
@@ -62,9 +62,11 @@ def test_sampling_and_updates_find_their_programs_compiled():
     compile_programs(programs, shown.append)
     assert len(shown) == len(programs) and shown[0].startswith(f"1 of {len(programs)}: prefill")
     requests = [Request(Prompt("", tuple(range(5, 8 + n))), (7, TRAIN, 0, n, 0, 0)) for n in range(9)]
+    given = Given.written(tuple(range(10, 32)), Kind.UNTRAINED)
+    requests.append(Request(Prompt("", tuple(range(5, 20))), (7, TRAIN, 0, 9, 0, 0), given))
     groups = [group(*(right(tokens=[4] * n) for n in range(2, 20)), wrong(), advantages=[1.0] * 19)]
     with compiled() as names:
-        assert len(list(engine.generate(requests, SAMPLING))) == 9
+        assert len(list(engine.generate(requests, SAMPLING))) == 10
         packed = pack(groups, CONFIG, tiny.mesh())
         with_features(groups, state.params, None, CONFIG, measured)
         update(state, packed.microbatches, np.float32(1), np.float32(0), spec)

@@ -140,8 +140,14 @@ def test_a_package_outside_of_the_repository_trains_stops_and_goes_on(base, tmp_
     assert host["curriculum"]["steps"] == 4
     groups = list(read_rollouts(epath.Path(runs[0])))
     assert {len(group["rollouts"]) for group in groups} == {2, 3, 4}
-    assert {len(a["rollouts"]) for g in groups for a in g["attempts"]} == {3}
-    assert all(g["decisions"] == ({"0/n": 3} if g["attempts"] else {}) for g in groups)
+    asked = [[(a["purpose"], len(a["rollouts"])) for a in g["attempts"]] for g in groups]
+    assert [("note", 1), ("solution", 3)] in asked and all(each in ([], [("note", 1), ("solution", 3)]) for each in asked)
+    assert all(g["decisions"] == ({"1/n": 3} if g["attempts"] else {}) for g in groups)
+    retried = [g for g in groups if g["attempts"]]
+    assert all("correct" not in g["attempts"][0]["rollouts"][0] for g in retried)
+    forks = [(g["rollouts"][0], g["attempts"][1]["rollouts"][0]) for g in retried]
+    assert all(fork["given"] == first["tokens"] // 2 and fork["tokens"] > fork["given"] for first, fork in forks)
+    assert {(g["step"] % 2, *(r["given"] for r in g["rollouts"][-2:])) for g in groups} == {(0, 0, 0), (1, 0, 1)}
     assert any(isinstance(a, list) for g in groups for a in g["advantages"])
     shown = {metric.name for metric in declared_metrics(epath.Path(runs[0]))}
     assert {"squared/penalty", "squared/penalty_max", "supervised/tokens"} <= shown

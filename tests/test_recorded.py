@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from handmade import group, right, rollout, wrong
+from handmade import HINTED, group, right, rollout, wrong
 
-from lte_jax.records import Status
+from lte_jax.records import Attempt, Origin, Part, Purpose, Retry, Status
 from lte_jax.storage.recorded import read_recorded, reuse_verdicts
 from lte_jax.storage.run_files import RunFiles
 
@@ -26,3 +26,12 @@ def test_a_step_without_any_verdict_is_graded_anew(tmp_path):
     found = reuse_verdicts(verdicts, grade)([(problem, text, False) for text in ("lost", "late", "right")])
     assert [verdict.status for verdict in found] == [Status.DIFFERENT, Status.TIMEOUT, Status.EQUAL]
     assert asked == ["lost"]
+
+
+def test_a_note_is_passed_over_when_a_step_is_made_again(tmp_path):
+    retry = Retry((Part(HINTED, 1),), Origin.HINTED, None, purpose=Purpose.NOTE)
+    note = Attempt(retry, (rollout(None, text="look again"),))
+    noted = replace(group(wrong(text="no")), attempts=(note,), decisions={"1/n": 3})
+    RunFiles(tmp_path).write_rollouts(0, [noted])
+    verdicts, decided = read_recorded(tmp_path, 0)
+    assert verdicts.keys() == {("p0", "no", False)} and decided == {(0, 0): {"1/n": 3}}

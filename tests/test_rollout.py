@@ -14,79 +14,15 @@ import numpy as np
 import pytest
 import rounding
 import tiny
+from scripted import G, LAYOUT, PLANS, SAMPLING, Again, collect, engine, no, prompt, spell, without_stop
 
-from lte_jax.config import EngineConfig, ModelConfig
 from lte_jax.device import sampler
 from lte_jax.device.mesh import own_mesh
 from lte_jax.engine import slots
-from lte_jax.engine.rollout import TRAIN, Engine, Grader, Round
+from lte_jax.engine.rollout import TRAIN, Engine
 from lte_jax.host.tokenizers.stops import StopStrings
-from lte_jax.records import (
-    Attempt,
-    FailureMode,
-    Given,
-    Group,
-    Kind,
-    Origin,
-    Part,
-    Plan,
-    Problem,
-    Prompt,
-    Request,
-    Retry,
-    Sampling,
-    Status,
-    Verdict,
-)
+from lte_jax.records import FailureMode, Given, Group, Kind, Origin, Part, Request, Retry, Sampling
 from lte_jax.storage.timeline import write_timeline
-
-STOP_IDS = (3, 17, 31)  # of 50: about one token in sixteen ends a response
-LAYOUT = dict(slots=8, chunk=4, overlap=1, prefill_rows=4, length_bucket=16)
-SAMPLING = Sampling(1.7, 1.0, 0, 40)
-G = 3
-
-
-def engine(cut=None, **layout) -> Engine:
-    made = Engine(
-        tiny.ARCH,
-        ModelConfig(compute_dtype="float32", attention="xla"),
-        EngineConfig(**LAYOUT | layout),
-        tiny.mesh(),
-        STOP_IDS,
-        max_prompt=9,
-        cut=cut,
-    )
-    made.load(tiny.params())
-    return made
-
-
-def prompt(*ids: int) -> Prompt:
-    return Prompt(" ".join(map(str, ids)), ids)
-
-
-PLANS = [Plan(Problem(f"p{n}", f"text {n}", f"answer {n}"), prompt(*range(5, 6 + n)), G) for n in range(6)]
-
-
-class Again:
-    """Asks `rounds` times for G more, from a longer prompt, for every second problem."""
-
-    forks = False
-
-    def __init__(self, rounds: int = 1):
-        self.rounds, self.asked = rounds, []
-
-    def first(self, plan: Plan, memory: dict) -> tuple[Part, ...]:
-        return (Part(plan.prompt, plan.n),)
-
-    def retry(self, group: Group, memory: dict) -> Retry | None:
-        self.asked.append((group.index, len(group.attempts)))
-        if group.index % 2 or len(group.attempts) == self.rounds:
-            return None
-        hinted = prompt(*range(5, 14 - len(group.attempts)))
-        return Retry.of(hinted, G, Origin.HINTED, FailureMode.NONE_TRUNCATED, ("7",))
-
-    def merge(self, group: Group, attempt: Attempt) -> Group:
-        return replace(group, attempts=(*group.attempts, attempt))
 
 
 class Traced(Again):
@@ -99,18 +35,6 @@ class Traced(Again):
             return None
         traces = [Given.written(tokens, Kind.OFF_POLICY, whole=True) for tokens in ((5, 6, 3), (7, 3))]
         return Retry(tuple(Part(group.prompt, 1, trace) for trace in traces), Origin.TRACE, None)
-
-
-def spell(ids) -> str:
-    return " ".join(map(str, ids))
-
-
-def no(items) -> list[Verdict]:
-    return [Verdict(False, Status.DIFFERENT, problem.answer, extracted=text) for problem, text, _ in items]
-
-
-def collect(made: Engine, strategy, verify=no, plans=PLANS) -> list[Group]:
-    return made.collect(dict(enumerate(plans)), Round(SAMPLING, Grader(spell, verify), seed=7, step=2), strategy, {})
 
 
 def drawn(groups) -> dict:
@@ -171,11 +95,6 @@ def test_a_collected_rollout_equals_the_same_request_drawn_alone():
     ((_, response),) = engine().generate(alone, SAMPLING)
     np.testing.assert_array_equal(response.tokens, rollout.response.tokens)
     assert response.truncated == rollout.response.truncated
-
-
-def without_stop(ids) -> str:
-    """As a tokenizer decodes: a stop token spells nothing."""
-    return spell([i for i in ids if i not in STOP_IDS])
 
 
 @pytest.mark.parametrize("settings", [dict(slots=32, shrink=False), dict(slots=64, chunk=40)], ids=str)

@@ -39,6 +39,8 @@ def test_the_newest_first_rounds_of_a_problem_are_remembered_and_nothing_else():
     assert first == {"seen": {"p0": "000"}}  # neither the rescue nor what has no verdict
     second = curriculum.observe(first, [group(right(), wrong(), wrong(), right()), group(right(), index=4)])
     assert second == {"seen": {"p0": "001001", "p4": "1"}} and first == {"seen": {"p0": "000"}}
+    helped = group(replace(right(), n_given=1), right(origin=Origin.HINTED), wrong(), index=5)
+    assert curriculum.observe({}, [helped]) == {"seen": {"p5": "0"}}  # a beginning or a hint is no plain prompt
     plans = {plan.problem.id: plan.seen for plan in curriculum.choose(7, Position(3, 2, 0), second)}
     assert plans == {**{f"p{n}": "" for n in range(7)}, "p0": "001001", "p4": "1"}
 

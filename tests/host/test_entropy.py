@@ -33,6 +33,9 @@ def test_adaptive_moves_towards_the_target_and_is_applied_only_below_it(kept, en
 def test_entropy_is_measured_per_token_on_what_was_drawn_first():
     rows = group(wrong(tokens=(1, 2), logp=(-0.5, -1.5)), wrong(tokens=(1,), logp=(-4.0,)))
     assert sampled_entropy([rows]) == pytest.approx(2.0)
+    begun = replace(wrong(tokens=(1, 2), logp=(-9.0, -1.0)), n_given=1)  # its first token was given
+    for annealed in (False, True):
+        assert sampled_entropy([group(*rows.initial, begun)], annealed) == pytest.approx((0.5 + 1.5 + 4 + 1) / 4)
 
 
 def test_entropy_of_what_was_drawn_at_other_temperatures_is_weighed_back():

@@ -17,9 +17,11 @@ from lte_jax.records import (
     Group,
     Kind,
     Origin,
+    Part,
     PassLevel,
     Problem,
     Prompt,
+    Purpose,
     Retry,
     Rollout,
     Span,
@@ -238,6 +240,19 @@ def test_an_extra_rollout_cannot_leak():
 def test_a_rescued_group_is_some_pass():
     mixed = mix(none_pass(), hinted(*[right()] * 4), config())
     assert pass_level(mixed.members) is PassLevel.SOME
+
+
+# Notes
+
+
+def test_a_note_is_no_round_and_no_failure():
+    noted = Retry((Part(HINTED, 1),), Origin.HINTED, None, purpose=Purpose.NOTE)
+    its = replace(none_pass("1", "2"), attempts=(Attempt(noted, (rollout(None, origin=Origin.HINTED),)),))
+    for strategy in (Extra(tools()), lte()):
+        retry = strategy.retry(its, {})
+        assert retry is not None and retry.mode is FailureMode.NONE_TRUNCATED
+        assert strategy.retry(strategy.merge(its, hinted(wrong("3"))), {}) is None  # the one round is over
+    assert lte().retry(its, {}).answers == ("1", "2")
 
 
 # Groups of other sizes than G

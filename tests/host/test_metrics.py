@@ -7,7 +7,7 @@ from handmade import group, right, rollout, wrong
 
 from lte_jax.config import build
 from lte_jax.host.metrics import group_metrics
-from lte_jax.records import Attempt, FailureMode, Origin, Prompt, Retry, Status
+from lte_jax.records import Attempt, FailureMode, Origin, Part, Prompt, Purpose, Retry, Status
 
 CONFIG = build({"sample": {"group_size": 2}, "explore": {"keep_failed": 1}})
 
@@ -110,3 +110,18 @@ def test_given_solutions_are_counted_and_are_neither_rescues_nor_drawn():
     assert (found["group/none_pass_frac_before"], found["group/none_pass_frac_after"]) == (1, 0.75)
     for key in ("sample/rollouts", "sample/tokens", "verdict/equal_frac", "response/length_max"):
         assert found[key] == without[key]
+
+
+def test_notes_are_a_cost_and_nothing_else():
+    before = group(wrong("1"), wrong("2"))
+    retry = Retry((Part(Prompt("hinted", (1,)), 1),), Origin.HINTED, None, ("1",), Purpose.NOTE)
+    note = Attempt(retry, (rollout(None, tokens=(1, 2, 3), origin=Origin.HINTED),))
+    plain, noted = measured(before), measured(replace(before, attempts=(note,)))
+    assert noted == plain | {"sample/notes": 1, "sample/tokens": plain["sample/tokens"] + 3}
+
+
+def test_what_was_given_is_no_drawn_token():
+    fork = replace(right(tokens=(1, 2, 3, 4), origin=Origin.EXTRA), n_given=3)
+    found = measured(retried(group(wrong(), wrong()), [fork], origin=Origin.EXTRA))
+    assert found["sample/tokens"] == 2 + 2 + 1 and found["sample/given_tokens"] == 3
+    assert found["rescue/plain_rate"] == 1

@@ -52,6 +52,25 @@ def rescued():
     )
 
 
+def forked():
+    """Its first round has two prompts; then a note; then a first rollout's beginning, twice continued, beside another
+    prompt with an empty one."""
+    first = replace(wrong("3", tokens=(4, 5, 6)), response=Response((4, 5, 6), THIRDS, THIRDS[::-1], False))
+    before = group(first, replace(wrong("4"), prompt=HINTED), index=6)
+    note = replace(rollout(None, text="look again"), prompt=HINTED, round=1)
+    noted = Attempt(Retry((Part(HINTED, 1),), Origin.HINTED, None, purpose=Purpose.NOTE), (note,))
+    kept = first.beginning(2)
+    kinds = (*kept.kinds, Span(1, Kind.ON_POLICY))
+    drawn = [replace(first, round=2, index=n, n_given=2, kinds=kinds, origin=Origin.EXTRA) for n in range(2)]
+    parts = Part(before.prompt, 2, kept), Part(Prompt("a third", (9,)), 1, first.beginning(0))
+    other = replace(right(round=2, index=2), prompt=parts[1].prompt)
+    tried = Attempt(Retry(parts, Origin.EXTRA, None), (*drawn, other))
+    return replace(before, members=(drawn[1], other), attempts=(noted, tried))
+
+
+THIRDS = tuple(float(x) for x in np.float32([-1 / 3, -2 / 3, -4 / 3]))
+
+
 def rows(its):
     return [*its.initial, *(r for attempt in its.attempts for r in attempt.rollouts)]
 
@@ -60,7 +79,7 @@ def test_a_group_comes_back_with_everything_in_it():
     trace = right(origin=Origin.TRACE, round=1)
     part = Part(trace.prompt, 1, Given.written((5, 6), Kind.OFF_POLICY, whole=True))
     given = Attempt(Retry((part,), Origin.TRACE, None), (trace,))
-    sent = [rescued(), group(right(), wrong()), replace(group(wrong(), wrong()), attempts=(given,))]
+    sent = [rescued(), group(right(), wrong()), replace(group(wrong(), wrong()), attempts=(given,)), forked()]
     came = decode_groups(encode_groups(sent))
     for there, here in zip(came, sent, strict=True):
         for name in ("problem", "prompt", "step", "index", "advantages", "entropy_scale", "lessons", "seen"):

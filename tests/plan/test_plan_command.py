@@ -2,17 +2,20 @@
 
 import json
 import re
+from dataclasses import replace
 
 import jax
+import plugin_package
 import pytest
 import tiny
 from commands import QUICKSTART, lte
 
 from lte_jax import config as settings
 from lte_jax.device import sampler, update
+from lte_jax.engine.boundary import round_up
 from lte_jax.model_io.hf_config import config_files
 from lte_jax.plan import targets
-from lte_jax.plan.programs import Programs, n_bytes
+from lte_jax.plan.programs import Programs, Sizes, n_bytes
 from lte_jax.plan.show import lines
 
 SMALL = ["sample.response_budget=24", "engine.slots=8", "optim.microbatch_tokens=256", "mesh.tensor=2"]
@@ -85,6 +88,15 @@ def test_the_planned_arrays_are_those_that_a_run_holds():
     }
     planned = {name: n_bytes(programs.arrays[name]) for name in real}
     assert planned == {name: held_by_one_device(tree) for name, tree in real.items()}
+
+
+def test_a_strategy_that_continues_responses_prefills_longer_rows(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(plugin_package.write(tmp_path / "elsewhere"))
+    config, mesh = settings.load(QUICKSTART, SMALL), tiny.mesh()
+    forking = settings.load(QUICKSTART, [*SMALL, "explore.strategy=someones_methods:Again"])
+    plain, longer = Sizes.of(config, mesh, mesh), Sizes.of(forking, mesh, mesh)
+    n = round_up(config.sample.response_budget, config.engine.length_bucket)
+    assert longer == replace(plain, prompt_columns=plain.columns) and plain.prompt_columns + n == plain.columns
 
 
 def held_by_one_device(tree) -> int:

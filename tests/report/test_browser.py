@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from reportruns import report_run, rescued, solved, two_arms, with_trace
+from reportruns import noted, report_run, rescued, solved, two_arms, with_trace
 
 from lte_jax.report.page.write import write_report
 
@@ -180,6 +180,17 @@ def test_a_given_solution_stands_beside_the_attempts(browser, tmp_path):
         given = page.locator(".group .hint").inner_text()
         assert "A given solution" in given and "trained" in given and "Tried again" not in given
         assert said == []
+
+
+def test_a_note_stands_apart_and_a_response_says_what_was_given(browser, tmp_path):
+    report_run(tmp_path / "run", n_steps=1, groups=lambda step: [noted()])
+    write_report([tmp_path / "run"], tmp_path / "page.html")
+    with opened(browser, tmp_path / "page.html", 1280) as (page, said):
+        page.locator(".group > summary").first.click()
+        note, tried = page.locator(".group .hint").all_inner_texts()
+        assert "Notes, which are not graded" in note and "check the carry" in note and "correct" not in note
+        assert "With it: 1 of 2 correct" in tried and "2 tokens, the first 1 given" in tried
+        assert "Its own prompt" in tried and said == []
 
 
 def test_the_listed_answers_are_marked_in_the_hint(page):

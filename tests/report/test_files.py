@@ -1,10 +1,13 @@
 """The text files of a run: read back as written, cut at a step, robust against what a kill and a model leave."""
 
+from dataclasses import replace
+
 import pytest
 from etils import epath
-from handmade import group, right, wrong
+from handmade import HINTED, PROMPT, group, right, rollout, wrong
 
-from lte_jax.storage.run_files import RunFiles, read_metrics, read_rollouts, whole_lines
+from lte_jax.records import Attempt, Given, Kind, Origin, Part, Purpose, Retry
+from lte_jax.storage.run_files import RunFiles, graded_attempts, read_metrics, read_rollouts, whole_lines
 
 
 def test_a_response_with_line_separators_reads_back(tmp_path):
@@ -13,6 +16,29 @@ def test_a_response_with_line_separators_reads_back(tmp_path):
     (row,) = read_rollouts(tmp_path)
     assert [rollout["response"] for rollout in row["rollouts"]] == [text, text]
     assert row["advantages"] == [0.5, None]
+
+
+def noted():
+    """A group with a note, and a round of which one rollout goes on from a beginning and one has a prompt of its own."""
+    note = replace(rollout(None, text="look again"), prompt=HINTED, round=1)
+    asked = Attempt(Retry((Part(HINTED, 1),), Origin.HINTED, None, purpose=Purpose.NOTE), (note,))
+    drawn = replace(right(round=2), n_given=1), replace(wrong(round=2, index=1), prompt=HINTED)
+    kept = Given.written((1,), Kind.UNTRAINED)
+    tried = Attempt(Retry((Part(PROMPT, 1, kept), Part(HINTED, 1)), Origin.EXTRA, None), drawn)
+    return replace(group(wrong(), wrong()), attempts=(asked, tried))
+
+
+def test_notes_beginnings_and_further_prompts_stand_in_the_rollouts(tmp_path):
+    RunFiles(tmp_path).write_rollouts(0, [noted()])
+    (row,) = read_rollouts(tmp_path)
+    note, tried = row["attempts"]
+    assert (note["purpose"], tried["purpose"]) == ("note", "solution") and note["prompt"] == HINTED.text
+    assert note["rollouts"][0]["response"] == "look again" and note["rollouts"][0].keys().isdisjoint({"correct", "status"})
+    assert [(one["given"], one.get("prompt")) for one in tried["rollouts"]] == [(1, None), (0, HINTED.text)]
+    assert tried["prompt"] == PROMPT.text and [one["given"] for one in row["rollouts"]] == [0, 0]
+    assert graded_attempts(row) == [tried]
+    del note["purpose"], tried["purpose"]  # as of runs of before
+    assert graded_attempts(row) == [note, tried]
 
 
 def test_cutting_removes_the_step_and_what_follows(tmp_path):

@@ -4,11 +4,12 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from commands import ROOT, lte
-from reportruns import report_run, rescued, solved, two_arms, with_trace
+from reportruns import noted, report_run, rescued, solved, two_arms, with_trace
 
 from lte_jax.config import ConfigError
 from lte_jax.report.page import curves as curves_module
@@ -144,6 +145,17 @@ def test_a_given_solution_is_no_rescue(tmp_path):
     (found,) = embedded((tmp_path / "page.html").read_text())
     assert (found["outcome"], found["mode"]) == ("failed", "all_truncated")
     assert found["attempts"][0]["origin"] == "trace" and found["attempts"][0]["rollouts"][0]["member"]
+
+
+def test_a_note_is_shown_and_is_no_try(tmp_path):
+    groups = [noted(), replace(noted(index=1), attempts=noted().attempts[:1])]
+    report_run(tmp_path / "run", n_steps=1, groups=lambda step: groups)
+    write_report([tmp_path / "run"], tmp_path / "page.html")
+    rescue, told = embedded((tmp_path / "page.html").read_text())
+    assert (rescue["outcome"], told["outcome"]) == ("rescued", "failed")
+    note, tried = rescue["attempts"]
+    assert note["purpose"] == "note" and note["rollouts"][0]["response"] == "check the carry"
+    assert [(one.get("prompt"), one["given"]) for one in tried["rollouts"]] == [(None, 0), ("a carry to check", 1)]
 
 
 def test_rescues_stay_before_anything_else(tmp_path):

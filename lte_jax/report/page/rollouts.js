@@ -101,7 +101,7 @@
     const became = attempt.listed.length
       ? `The failures became a hint that lists ${attempt.listed.length} wrong answer${attempt.listed.length > 1 ? "s" : ""}`
       : isHint ? "The failures became a hint without answers" : "Tried again on the plain prompt";
-    const shown = [heading(`${became} (${MODES[attempt.mode] || attempt.mode})`)];
+    const shown = [heading(attempt.mode ? `${became} (${MODES[attempt.mode] || attempt.mode})` : became)];
     if (isHint) shown.push(marked(attempt.prompt, attempt.listed));
     const rescued = attempt.rollouts.find((one) => one.correct && one.member) || attempt.rollouts.find((one) => one.correct);
     shown.push(heading(`With it: ${nCorrect} of ${attempt.rollouts.length} correct`));
