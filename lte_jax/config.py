@@ -46,11 +46,11 @@ def one_of(name: str, *values: Any) -> dict[str, tuple]:
 
 
 DECAY = one_of("annealing.schedule", "decay")
-FURTHER_ROUNDS = one_of("explore.strategy", "extra", "lte")  # those of the package that have so many
-MIXED = one_of("explore.strategy", "extra", "lte", "guided")  # those that mix such a round in
+FURTHER_ROUNDS = one_of("explore.strategy", "extra", "lte", "restart", "scope")  # of the package, those that have some
+MIXED = one_of("explore.strategy", *FURTHER_ROUNDS["explore.strategy"], "guided", "notes", "evocot")  # that mix one in
 
 CONTEXTS = (  # what writes a prompt from a context
-    one_of("explore.strategy", "guided", "expo"),
+    one_of("explore.strategy", "guided", "expo", "notes", "reflect", "evocot"),
     one_of("curriculum.name", "fission", "exit"),
 )
 
@@ -318,8 +318,8 @@ class CurriculumConfig(Section):
     name: named("shuffled", "knapsack", "nearest", "stages", "ladder", "fission", "exit") = setting(
         "shuffled",
         "shuffled: each problem once per epoch, with sample.group_size rollouts; the same number in all, dealt by what "
-        "is likely to be learned; problems of pass rate near one half; from easy to hard; unsolved ones in easier forms; "
-        "beside them, failed attempts to be put right (fission, exit)",
+        "is likely to be learned; problems of pass rate near one half; from easy to hard; unsolved ones in easier "
+        "forms; beside them, failed attempts to be put right (fission, exit)",
         METHOD,
     )
     args: PluginArguments = setting(Arguments(), "settings of the curriculum, those of its own", METHOD)
@@ -329,7 +329,10 @@ class CurriculumConfig(Section):
 
 
 class ExploreConfig(Section):
-    strategy: named("grpo", "extra", "lte", "luffy", "guided", "expo") = setting(
+    strategy: named(
+        *("grpo", "extra", "lte", "luffy", "guided", "expo", "notes", "reflect", "solved", "restart", "scope", "forks"),
+        *("rose", "hipo", "evocot"),
+    ) = setting(
         "lte",
         "none-pass groups get nothing; G more rollouts of the plain prompt; of a hinted one. luffy: every group gets "
         "its problem's `trace`. The others: `lte methods`",
@@ -360,7 +363,7 @@ class ExploreConfig(Section):
         False,
         "leave correct hinted responses that name the hint out of the mixing",
         METHOD,
-        (one_of("explore.strategy", "lte", "guided"),),
+        (one_of("explore.strategy", "lte", "restart", "guided", "notes"),),
     )
 
 
@@ -375,10 +378,11 @@ class AdvantageConfig(Section):
         "group has right and wrong members (DAPO); given an advantage by token entropy (RL-ZVP)",
         METHOD,
     )
-    credits: tuple[named("ace", "plausible"), ...] = setting(
+    credits: tuple[named("ace", "plausible", "amplify", "tree"), ...] = setting(
         (),
         "what else changes rewards or advantages, in this order; ace: punishes wrong responses that training has made "
-        "likelier; plausible: leaves out hinted ones that are too unlikely on the plain prompt",
+        "likelier; plausible: leaves out hinted ones that are too unlikely on the plain prompt; amplify: right ones "
+        "count fully; tree: differences of forks' values",
         METHOD,
     )
     args: PluginArguments = setting(Arguments(), "settings of credits: {name: {setting: value}}", METHOD)

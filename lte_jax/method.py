@@ -14,8 +14,8 @@ class Source(StrEnum):
 
 @dataclass(frozen=True)
 class Method:
-    """`family`: the page docs/methods/FAMILY.md. `cost`: passes, tokens and verdicts beyond GRPO's. `ours`: what differs
-    from the authors', or had to be chosen."""
+    """`family`: the page docs/methods/FAMILY.md. `cost`: passes, tokens and verdicts beyond GRPO's. `ours`: what
+    differs from the authors', or had to be chosen."""
 
     idea: str  # one sentence
     paper: str  # arXiv id; empty: none

@@ -68,7 +68,7 @@ def test_settings_of_a_plug_in_are_its_models():
     with pytest.raises(ConfigError, match=r"explore.args: m: Extra inputs.*got 3; its settings are n"):
         arguments("explore.args", {"m": 3}, Settings)
     with pytest.raises(ConfigError, match="has no settings of its own, got {'n': 3}"):
-        make_strategy(build({"explore": {"strategy": "lte", "args": {"n": 3}}}), None, None)
+        make_strategy(build({"explore": {"strategy": "extra", "args": {"n": 3}}}), None, None)
     with pytest.raises(ConfigError, match="settings for x:Y, which advantage.credits does not name"):
         make_credits(build({"advantage": {"args": {"x:Y": {}}}}))
 

@@ -109,9 +109,13 @@ def steps_of(text: str) -> list[str]:
     return re.findall(r".+?(?:\n\s*\n|\Z)", text, re.DOTALL)
 
 
+def pieces_of(text: str) -> list[str]:
+    """Its steps; of a single step, its words."""
+    steps = steps_of(text)
+    return steps if len(steps) > 1 else re.findall(r"\s*\S+", text)
+
+
 def share_of(trace: str, share: float) -> str:
-    """The first steps of a trace: this share of them, rounded up; of a single step, of its words."""
-    pieces = steps_of(trace)
-    if len(pieces) < 2:
-        pieces = re.findall(r"\s*\S+", trace)
+    """The first pieces of a trace: this share of them, rounded up."""
+    pieces = pieces_of(trace)
     return trace if share >= 1 else "".join(pieces[: math.ceil(share * len(pieces) - 1e-9)]).rstrip()

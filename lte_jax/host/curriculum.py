@@ -1,8 +1,8 @@
 """Which problems a step takes, in what form, and how many rollouts each gets.
 
-A curriculum is a frozen record, a subclass of `Curriculum`: the package's are in `host/curricula/`, your own in a module
-of yours (`curriculum.name=module:Name`). Its memory is plain JSON, saved in the checkpoint under a name of its own, and
-the same on every process.
+A curriculum is a frozen record, a subclass of `Curriculum`: the package's are in `host/curricula/`, your own in a
+module of yours (`curriculum.name=module:Name`). Its memory is plain JSON, saved in the checkpoint under a name of its
+own, and the same on every process.
 """
 
 from collections.abc import Sequence
@@ -68,7 +68,8 @@ class Shuffled(Curriculum):
 
 
 def chosen(curriculum: Curriculum, n: int, at: Position, memory: dict) -> tuple[Plan, ...]:
-    """What the curriculum chooses. Raises ConfigError where that is no step: too few plans, too many, or an empty one."""
+    """What the curriculum chooses. Raises ConfigError where that is no step: too few plans, too many, or an empty
+    one."""
     plans = tuple(curriculum.choose(n, at, memory))
     counts = [plan.n for plan in plans]
     if len(plans) != n or min(counts, default=0) < 1:
@@ -92,8 +93,8 @@ def estimate(bits: str, prior: float, strength: float) -> float:
 
 def remember(memory: dict, groups: Sequence[Group], most: int) -> dict:
     """The memory with the outcomes of these groups' first rounds, of each problem the last `most`; undecided ones say
-    nothing, nor do those that were helped by a hint or a beginning. Characters, since a run may have 100,000 problems and
-    a checkpoint is JSON."""
+    nothing, nor do those that were helped by a hint or a beginning. Characters, since a run may have 100,000 problems
+    and a checkpoint is JSON."""
     if not most:
         return memory
     seen = dict(memory.get("seen", {}))

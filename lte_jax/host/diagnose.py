@@ -4,6 +4,7 @@ Sources: arXiv 2510.26109. Levels come from verdicts, never from a shaped reward
 """
 
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 from lte_jax.records import FailureMode, Group, PassLevel, Rollout, Status
@@ -72,6 +73,17 @@ def wrong_answers(rollouts: Sequence[Rollout], same_answer: SameAnswer, max_char
             if len({" ".join(each.split()) for each in kept} - {""}) == most:  # as a hint would write them
                 return tuple(kept)
     return tuple(kept)
+
+
+def most_frequent(answers: Sequence[str], rollouts: Sequence[Rollout], same_answer: SameAnswer) -> tuple[str, ...]:
+    """What `wrong_answers` found, by how many rollouts gave each, however they spelled it; ties keep their order."""
+    spelled = Counter(r.verdict.extracted for r in rollouts if r.decided and r.verdict.status is Status.DIFFERENT)
+    pairs = [(answer, other) for other in spelled if other and other not in answers for answer in answers]
+    same = dict(zip(pairs, same_answer(pairs), strict=True)) if pairs else {}
+    counts = {
+        a: spelled[a] + sum(spelled[other] for each, other in pairs if each == a and same[a, other]) for a in answers
+    }
+    return tuple(sorted(answers, key=lambda answer: -counts[answer]))
 
 
 def names_hint(text: str, patterns: Sequence[str]) -> bool:

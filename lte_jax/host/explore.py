@@ -4,12 +4,13 @@ A strategy is a frozen record, a subclass of `Strategy`. A new method that works
 `strategies/` or in a module of the user's own (`explore.strategy=module:Name`).
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, Field
 
 from lte_jax.config import Config
 from lte_jax.host.decisions import Decisions
@@ -18,6 +19,7 @@ from lte_jax.host.diagnose import (
     all_rollouts,
     failure_mode,
     last_round,
+    most_frequent,
     names_hint,
     pass_level,
     wrong_answers,
@@ -136,6 +138,20 @@ class Extra(Strategy):
         return self.config.sample.group_size * self.config.explore.rounds
 
 
+class LteArgs(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    order: Literal["first", "frequent"] = Field(
+        "first", description="wrong answers as they first came, or the most frequent ones first"
+    )
+    remember: int = Field(
+        0, ge=0, description="wrong answers of earlier steps that are kept of a problem and listed, too"
+    )
+    fade: bool = Field(
+        False, description="lists get shorter by the share of right ones in what curriculum.history remembers"
+    )
+
+
 @dataclass(frozen=True)
 class Lte(Strategy):
     """G more from a prompt that lists the group's own wrong answers (arXiv 2510.26109)."""
@@ -149,6 +165,7 @@ class Lte(Strategy):
         ours="what the paper leaves open: docs/method.md",
         configs=("qwen3-4b-lte.yaml", "qwen3-8b-lte.yaml"),
     )
+    Args = LteArgs
 
     def retry(self, group: Group, memory: dict) -> Retry | None:
         if not wants_more(group, self.config):
@@ -168,13 +185,16 @@ class Lte(Strategy):
         return mix(group, attempt, self.config)
 
     def observe(self, memory: dict, groups: Sequence[Group]) -> dict:
-        """Random hints draw from the wrong answers of earlier groups where no domain is configured."""
+        """Wrong answers of problems that were not solved since, where they are remembered; and random hints draw from
+        those of earlier groups where no domain is configured."""
+        if self._lists.remember:
+            memory = {**memory, "wrong": self._remembered(memory.get("wrong", {}), groups)}
         if self.config.explore.hints != "random" or self.config.explore.answer_domain:
             return memory
         failed = [group for group in groups if pass_level(group.initial) is PassLevel.NONE]
         most = (1 + self.config.explore.rounds) * self.config.sample.group_size
         new = [[group.problem.id, list(self._wrong_answers(group, most))] for group in failed]
-        return {"lists": [*memory.get("lists", []), *(entry for entry in new if entry[1])][-MEMORY_LISTS:]}
+        return {**memory, "lists": [*memory.get("lists", []), *(entry for entry in new if entry[1])][-MEMORY_LISTS:]}
 
     def check(self, problems: Sequence[Problem], say: Callable[[str], None]) -> None:
         for problem in problems:
@@ -186,9 +206,39 @@ class Lte(Strategy):
     def most_further(self) -> int:
         return self.config.sample.group_size * self.config.explore.rounds
 
+    @property
+    def _lists(self) -> LteArgs:
+        """How hints list; a class of the user's own may have other settings."""
+        return self.tools.args if isinstance(self.tools.args, LteArgs) else LteArgs()
+
     def _wrong_answers(self, group: Group, most: int) -> tuple[str, ...]:
-        max_chars = self.config.prompt.hints.max_answer_chars
-        return wrong_answers(all_rollouts(group), self.tools.same_answer, max_chars, most)
+        max_chars, rollouts = self.config.prompt.hints.max_answer_chars, all_rollouts(group)
+        if self._lists.order == "frequent":
+            found = wrong_answers(rollouts, self.tools.same_answer, max_chars, len(rollouts))
+            return most_frequent(found, rollouts, self.tools.same_answer)[:most]
+        return wrong_answers(rollouts, self.tools.same_answer, max_chars, most)
+
+    def _remembered(self, wrong: dict, groups: Sequence[Group]) -> dict:
+        wrong, most = dict(wrong), self._lists.remember
+        for group in groups:
+            level = pass_level(group.initial)
+            if level is PassLevel.NONE:
+                new = self._wrong_answers(group, most)
+                wrong[group.problem.id] = list(dict.fromkeys([*new, *wrong.get(group.problem.id, [])]))[:most]
+            elif level is not None:
+                wrong.pop(group.problem.id, None)
+        return wrong
+
+    def _listed(self, group: Group, memory: dict) -> tuple[str, ...]:
+        """The group's wrong answers, then those of earlier steps; fewer where the problem was solved before."""
+        most = self.config.prompt.hints.max_answers
+        earlier = memory.get("wrong", {}).get(group.problem.id, [])
+        answers = tuple(dict.fromkeys([*self._wrong_answers(group, most), *earlier]))
+        if earlier or self._lists.order == "frequent":
+            answers = answers[:most]
+        if not self._lists.fade or not group.seen:
+            return answers
+        return answers[: math.ceil(len(answers) * group.seen.count("0") / len(group.seen))]
 
     def _answers(self, group: Group, mode: FailureMode, memory: dict) -> tuple[str, ...] | None:
         """What the hint lists, or None where the control has nothing to draw from.
@@ -196,7 +246,7 @@ class Lte(Strategy):
         Random hints: as many distinct values as the real hint would list, from the whole domain, whatever the group's
         failures were; without a domain, from the lists of other problems in earlier steps.
         """
-        answers = self._wrong_answers(group, self.config.prompt.hints.max_answers)
+        answers = self._listed(group, memory)
         if self.config.explore.hints == "real":
             return answers
         hinted = self.tools.prompts.hinted(group.problem, mode, answers)

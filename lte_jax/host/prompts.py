@@ -102,6 +102,19 @@ class PromptBuilder:
             raise ValueError(f"token {stops[0]} of {len(ids)} is {spelling!r}, which ends a response: wanted it last")
         return tuple(ids) if ids and ids[-1] in stop_ids else (*ids, stop_ids[0 if self._is_plain else -1])
 
+    def beginning(self, text: str) -> tuple[int, ...]:
+        """The tokens of a response that is not finished; no special ones, whatever it spells."""
+        return tuple(self._tokenizer.encode(text))
+
+    def n_tokens(self, tokens: Sequence[int], text: str) -> int:
+        """How many of a response's tokens spell no more than its beginning `text`."""
+        tokens, low, high = list(map(int, tokens)), 0, len(tokens)
+        while low < high:  # `low` tokens spell no more
+            middle = (low + high + 1) // 2
+            fits = len(self._tokenizer.decode(tokens[:middle])) <= len(text)
+            low, high = (middle, high) if fits else (low, middle - 1)
+        return low
+
     def _listable(self, answers: Sequence[str]) -> tuple[str, ...]:
         """Each answer on one line, without repeats; long ones left out, then at most hints.max_answers."""
         one_line = dict.fromkeys(" ".join(answer.split()) for answer in answers)

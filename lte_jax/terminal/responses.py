@@ -12,13 +12,15 @@ LONGEST = 400  # characters of a response in the table
 
 
 def rescue_line(group: Group) -> str | None:
-    """Problem, the wrong answers that the hint listed, and the answer that was right; None where there is none."""
+    """Problem, what a further round was told (the wrong answers that it listed, or its failure mode), and the answer that
+    was right; None where there is none."""
     for attempt in group.attempts:
         right = next((rollout for rollout in attempt.rollouts if rollout.correct), None)
         if right and attempt.retry.origin is Origin.HINTED:
             listed = ", ".join(attempt.retry.answers) or attempt.retry.mode
+            told = f"not {clipped(listed, 40)}" if listed else "told more"
             found = right.verdict.extracted or "right"
-            return f"{clipped(group.problem.text, 60)}  not {clipped(listed, 40)}  ->  {clipped(found, 30)}"
+            return f"{clipped(group.problem.text, 60)}  {told}  ->  {clipped(found, 30)}"
     return None
 
 

@@ -6,6 +6,7 @@ wrong ones; a hint in it says nothing beyond elimination. Everything is text: th
 
 import io
 import json
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -106,6 +107,17 @@ class Task:
         n_repeats = rambles * rng.integers(2, 5, size=n)
         columns = (x.tolist() for x in (a, b, c, drawn, concise, answer, n_repeats))
         return [_example(*row) for row in zip(*columns, strict=True)]
+
+
+def step_scores(problem: Problem, steps: Sequence[str]) -> list[float]:
+    """1 for each step of a response that is right by itself, 0 for `7 + 5 = 3`: an exact judge of steps, parted by `;`."""
+    claims = (re.fullmatch(r"\s*(\d+) ([+*]) (\d+) = (\d+)\s*", step) for step in steps)
+    return [float(claim is None or _holds_true(*claim.groups())) for claim in claims]
+
+
+def _holds_true(left: str, operator: str, right: str, result: str) -> bool:
+    value = int(left) + int(right) if operator == "+" else int(left) * int(right)
+    return value % MODULUS == int(result)
 
 
 def make_tokenizer(folder: str | Path) -> None:

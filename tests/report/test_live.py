@@ -1,6 +1,7 @@
 """What a terminal and a log file are told: the screen, lines, sample responses; never a control character."""
 
 import io
+from dataclasses import replace
 
 import pytest
 from handmade import group, right, rollout, wrong
@@ -63,6 +64,9 @@ def test_the_screen_shows_what_it_knows_and_nothing_else():
 def test_a_rescue_is_one_line_of_problem_wrong_answers_and_the_right_one():
     assert rescue_line(rescued()) == "six times seven  not 41, 40  ->  42"
     assert rescue_line(solved()) is None and rescue_line(cut_off()) is None
+    attempt = rescued().attempts[0]
+    told = replace(rescued(), attempts=(replace(attempt, retry=replace(attempt.retry, mode=None, answers=())),))
+    assert rescue_line(told) == "six times seven  told more  ->  42"  # by a context, which lists nothing
 
 
 def test_a_terminal_shows_curves_and_the_last_rescue():

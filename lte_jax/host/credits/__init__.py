@@ -5,11 +5,13 @@ from collections.abc import Mapping, Sequence
 from lte_jax.config import Config, ConfigError
 from lte_jax.host.credit import Credit
 from lte_jax.host.credits.ace import Ace
+from lte_jax.host.credits.amplify import Amplify
 from lte_jax.host.credits.plausible import Plausible
+from lte_jax.host.credits.tree import Tree
 from lte_jax.plugins import arguments, resolve_class
 from lte_jax.records import Group
 
-CREDITS: dict[str, type[Credit]] = {"ace": Ace, "plausible": Plausible}
+CREDITS: dict[str, type[Credit]] = {"ace": Ace, "plausible": Plausible, "amplify": Amplify, "tree": Tree}
 Credits = Mapping[str, Credit]  # by name, in the order in which they act
 
 

@@ -1,5 +1,5 @@
-"""A floor on how likely a hinted response must be on the plain prompt, beside its verdict: one that was told the answer is
-nearly always right, so that its verdict says little. EGSR (arXiv 2505.08364) goes by perplexity."""
+"""A floor on how likely a hinted response must be on the plain prompt, beside its verdict: one that was told the answer
+is nearly always right, so that its verdict says little. EGSR (arXiv 2505.08364) goes by perplexity."""
 
 from dataclasses import dataclass
 

@@ -5,8 +5,16 @@ from lte_jax.host.decisions import Decisions
 from lte_jax.host.diagnose import SameAnswer
 from lte_jax.host.explore import Extra, Grpo, Lte, Luffy, Strategy, Tools
 from lte_jax.host.prompts import PromptBuilder
+from lte_jax.host.strategies.evocot import Evocot
 from lte_jax.host.strategies.expo import Expo
+from lte_jax.host.strategies.forks import Forks
 from lte_jax.host.strategies.guided import Guided
+from lte_jax.host.strategies.hipo import Hipo
+from lte_jax.host.strategies.notes import Notes
+from lte_jax.host.strategies.reflect import Reflect
+from lte_jax.host.strategies.restart import Restart, Scope
+from lte_jax.host.strategies.rose import Rose
+from lte_jax.host.strategies.solved import Solved
 from lte_jax.plugins import arguments, resolve_class
 
 STRATEGIES: dict[str, type[Strategy]] = {
@@ -16,6 +24,15 @@ STRATEGIES: dict[str, type[Strategy]] = {
     "luffy": Luffy,
     "guided": Guided,
     "expo": Expo,
+    "notes": Notes,
+    "reflect": Reflect,
+    "solved": Solved,
+    "restart": Restart,
+    "scope": Scope,
+    "forks": Forks,
+    "rose": Rose,
+    "hipo": Hipo,
+    "evocot": Evocot,
 }
 
 

@@ -34,8 +34,8 @@ class Expo(Strategy):
         Source.RECONSTRUCTED,
         "contexts",
         cost="n rollouts and verdicts a group, one row of the update each",
-        ours="beta = 0.1, which was not found; only explanations that the verifier finds right are learned; the variant "
-        "with DPO is left out",
+        ours="beta = 0.1, which was not found; only explanations that the verifier finds right are learned; the "
+        "variant with DPO is left out",
     )
 
     def retry(self, group: Group, memory: dict) -> Retry | None:

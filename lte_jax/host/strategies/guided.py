@@ -1,7 +1,7 @@
 """Guided rounds: a group that fails is told the answer, a worked solution or a part of it, and tries again.
 
-EGSR (arXiv 2505.08364), Guide-GRPO (2506.13923) and Scaf-GRPO (2510.19807) are settings of it. What was drawn is trained
-on the plain prompt, as LTE's hinted rollouts are.
+EGSR (arXiv 2505.08364), Guide-GRPO (2506.13923) and Scaf-GRPO (2510.19807) are settings of it. What was drawn is
+trained on the plain prompt, as LTE's hinted rollouts are.
 """
 
 from collections.abc import Callable, Sequence
@@ -47,8 +47,8 @@ class Guided(Strategy):
         "contexts",
         cost="n rollouts and verdicts a round of a guided group",
         ours="EGSR: how many are drawn and what they replace. Guide-GRPO: gamma is loss.gamma, not a quantile of the "
-        "batch. Scaf-GRPO: tiers are shares of the trace, one round each; trained on the plain prompt, since the hinted "
-        "one says the answer",
+        "batch. Scaf-GRPO: tiers are shares of the trace, one round each; trained on the plain prompt, since the "
+        "hinted one says the answer",
     )
 
     def retry(self, group: Group, memory: dict) -> Retry | None:
