@@ -272,7 +272,7 @@ def generate(
         _to_stderr(f"settings: {source}")
         _keep_programs(Path.home() / ".cache/lte_jax")
         with _verifier(resolved) as verifier:
-            from lte_jax.host.problems import load_problems
+            from lte_jax.host.problems import Answers, load_problems
             from lte_jax.records import Problem
             from lte_jax.run.generate import SAMPLE_KEY, sample_settings
             from lte_jax.run.generate import generate as draw
@@ -280,7 +280,7 @@ def generate(
             from lte_jax.run.session import open_session
             from lte_jax.storage.resumable import Resumable
 
-            problems = load_problems(file, with_answers=False) if file else [Problem("prompt", prompt, "")]
+            problems = load_problems(file, Answers.LEFT_OUT) if file else [Problem("prompt", prompt, "")]
             session = open_session(resolved, generation_rows(resolved), verifier, _to_stderr)
             session.engine.load(session.model.load())
             if not output:

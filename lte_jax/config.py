@@ -339,6 +339,13 @@ class ExploreConfig(Section):
         METHOD,
     )
     args: PluginArguments = setting(Arguments(), "settings of the strategy, those of its own", METHOD)
+    labels: named("given", "majority", "random") = setting(
+        "given",
+        "what counts as right: the verifier's verdicts; the answer that most rollouts of a group give (TTRL), without "
+        "reference answers; a coin (a control). Evaluation is the verifier's",
+        METHOD,
+    )
+    label_args: PluginArguments = setting(Arguments(), "settings of a label", METHOD)
     rounds: int = setting(
         1, "most further rounds per group; one more runs only while nothing is correct", METHOD, (FURTHER_ROUNDS,), ge=1
     )
@@ -468,8 +475,8 @@ class LossConfig(Section):
     )
     regularisers: tuple[named("lp_reg", "corridor"), ...] = setting(
         (),
-        "further terms of the loss; lp_reg: improbable tokens that are no noise keep near the old policy where they are "
-        "punished; corridor: an entropy bonus that keeps entropy near that of earlier steps (EPO)",
+        "further terms of the loss; lp_reg: improbable tokens that are no noise keep near the old policy where they "
+        "are punished; corridor: an entropy bonus that keeps entropy near that of earlier steps (EPO)",
         METHOD,
     )
     regulariser_args: PluginArguments = setting(

@@ -225,6 +225,7 @@ class Rollout:
     trained_on: Context = Context.GROUP
     kinds: tuple[Span, ...] = ()  # from the first token on; empty: all tokens are what the origin says
     n_given: int = 0  # tokens that were there before the first was drawn
+    verified: Verdict | None = None  # what the verifier said, where the verdict is a label
 
     @property
     def off_policy(self) -> bool:

@@ -174,8 +174,8 @@ CORRIDOR = Regulariser(
         "2509.22576",
         Source.EXACT,
         "regularisers",
-        ours="the paper's text, since the hinge of the released code has no gradient; gamma, which is not given; hinted "
-        "tokens are in neither term, since on the plain prompt their entropy is not that of drawing them",
+        ours="the paper's text, since the hinge of the released code has no gradient; gamma, which is not given; "
+        "hinted tokens are in neither term, since on the plain prompt their entropy is not that of drawing them",
     ),
 )
 

@@ -77,6 +77,8 @@ class Round:
     step: int
     progress: Callable[[int, int], None] = lambda n_done, n_total: None  # responses asked for so far
     decided: Callable[[Group], Mapping] = lambda group: {}  # what its strategy has decided for a finished group
+    # a round's rollouts with other verdicts than the verifier's; the group as it stands before
+    label: Callable[[Group, tuple[Rollout, ...]], tuple[Rollout, ...]] = lambda group, rollouts: rollouts
 
 
 class Engine:
@@ -286,7 +288,8 @@ class _Collection:
                 before = self._groups[ask.group]
                 group = replace(before, attempts=(*before.attempts, Attempt(ask.retry, drawn)))
             else:
-                group = self._strategy.merge(self._groups[ask.group], Attempt(ask.retry, drawn))
+                before = self._groups[ask.group]
+                group = self._strategy.merge(before, Attempt(ask.retry, self._round.label(before, drawn)))
             self._groups[ask.group] = group
             retry = self._strategy.retry(group, self._memory)
         if retry is not None:
@@ -294,7 +297,9 @@ class _Collection:
 
     def _first(self, ask: _PendingBatch, drawn: tuple[Rollout, ...]) -> Group:
         plan, step = ask.plan, self._round.step
-        return Group(plan.problem, plan.prompt, step, ask.group, initial=drawn, members=drawn, seen=plan.seen)
+        group = Group(plan.problem, plan.prompt, step, ask.group, initial=drawn, members=drawn, seen=plan.seen)
+        labelled = self._round.label(group, drawn)
+        return replace(group, initial=labelled, members=labelled)
 
 
 def device_kind() -> str:

@@ -16,6 +16,7 @@ from lte_jax.host.diagnose import (
     pass_level,
 )
 from lte_jax.host.entropy import sampled_entropy
+from lte_jax.host.labels import label_metrics
 from lte_jax.host.shaping import shaping
 from lte_jax.records import Attempt, FailureMode, Group, Origin, PassLevel, Rollout, Status
 
@@ -31,6 +32,7 @@ def group_metrics(groups: Sequence[Group], config: Config, same_answer: SameAnsw
         **_leakage(groups, config.prompt.hints.leak_patterns, same_answer),
         **_responses(groups),
         **_shaping(groups, config),
+        **label_metrics(groups),
     }
 
 

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from enum import StrEnum
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -42,16 +43,24 @@ Show = Callable[[float], None]  # that share, now and then
 Check = Callable[[str], str | None]  # why an answer cannot be used, or None
 
 
+class Answers(StrEnum):
+    """What is done about a row's reference answer."""
+
+    NEEDED = "needed"  # a row without one is refused
+    TAKEN = "taken"  # where there is one
+    LEFT_OUT = "left_out"
+
+
 def load_problems(
     path: str | Path,
-    with_answers: bool = True,
+    answers: Answers = Answers.NEEDED,
     check: Check | None = None,
     show: Show = lambda share: None,
 ) -> list[Problem]:
     """Reads a .jsonl or .parquet file. An answer may be a number, which is written out in digits: 123456.0 as `123456`,
     1e3 as `1000`. An id defaults to `<file stem>-<row>`, from 1.
 
-    `with_answers` False: rows need none, and those they have are left out. `check`: called once for each answer.
+    `check`: called once for each answer.
 
     Raises ProblemError with file, line (JSONL) or row (Parquet, from 1) and reason, of all rows that cannot be used."""
     path = Path(path)
@@ -66,11 +75,11 @@ def load_problems(
     stem = path.stem
     first_use: dict[str, str] = {}
     bad: list[str] = []
-    for number, (where, row, share) in enumerate(readers[path.suffix](path), start=1):
+    for number, (where, row, share) in enumerate(readers[path.suffix](path, answers), start=1):
         if number % _SHOWN_EVERY == 0:
             show(share)
         try:
-            problem = _problem(row, f"{stem}-{number}", with_answers)
+            problem = _problem(row, f"{stem}-{number}", answers)
         except ProblemError as error:
             bad.append(f"{where}: {error}")
             continue
@@ -78,7 +87,7 @@ def load_problems(
             bad.append(f"{where}: id {problem.id!r} is already used at {first_use[problem.id]}")
             continue
         first_use[problem.id] = where
-        if reason := check(problem.answer):
+        if problem.answer and (reason := check(problem.answer)):
             bad.append(f"{where}: answer {problem.answer!r:.80} {reason}")
             continue
         problems.append(problem)
@@ -118,20 +127,24 @@ def take(problems: Sequence[Problem], seed: int, position: int, n: int) -> list[
     return taken
 
 
-def _problem(row: Any, default_id: str, with_answers: bool) -> Problem:
+def _problem(row: Any, default_id: str, answers: Answers) -> Problem:
     """Raises ProblemError with the reason."""
     if isinstance(row, _Unreadable):
         raise ProblemError(row.reason)
     if not isinstance(row, dict):
-        wanted = "problem and answer" if with_answers else "problem"
+        wanted = "problem and answer" if answers is Answers.NEEDED else "problem"
         raise ProblemError(f"wanted an object with {wanted}, got {type(row).__name__}")
     given_id = row.get("id")
     return Problem(
         id=default_id if given_id is None else _text(row, "id", number_too=True),
         text=_text(row, "problem"),
-        answer=_answer(row) if with_answers else "",
+        answer=_answer(row) if answers is Answers.NEEDED or _has_taken(row, answers) else "",
         trace="" if row.get("trace") is None else _text(row, "trace"),
     )
+
+
+def _has_taken(row: dict, answers: Answers) -> bool:
+    return answers is Answers.TAKEN and row.get("answer") not in (None, "")
 
 
 def _answer(row: dict) -> str:
@@ -154,7 +167,8 @@ def _text(row: dict, field: str, number_too: bool = False) -> str:
     """The field as text. Raises ProblemError where it is missing, empty, of another type or not valid Unicode."""
     value = row.get(field)
     if value is None:
-        raise ProblemError(f"field {field!r} is missing; each row needs problem, answer")
+        why = " (answers may be missing where explore.labels needs none, as majority)" if field == "answer" else ""
+        raise ProblemError(f"field {field!r} is missing; each row needs problem, answer{why}")
     is_number = isinstance(value, _Number | int | float | Decimal) and not isinstance(value, bool)
     if is_number and number_too:
         if not isinstance(value, int) and not Decimal(value).is_finite():
@@ -170,7 +184,7 @@ def _text(row: dict, field: str, number_too: bool = False) -> str:
     return value
 
 
-def _read_jsonl(path: Path) -> _Rows:
+def _read_jsonl(path: Path, answers: Answers) -> _Rows:
     """The value of each line, at file:line; blank lines are skipped."""
     decode = json.JSONDecoder(parse_int=_Number, parse_float=_Number).decode
     n_bytes, n_read = os.path.getsize(path), 0
@@ -189,7 +203,7 @@ def _read_jsonl(path: Path) -> _Rows:
             yield f"{path}:{number}", row, n_read / n_bytes
 
 
-def _read_parquet(path: Path) -> _Rows:
+def _read_parquet(path: Path, answers: Answers) -> _Rows:
     """The columns of each row as a dict, at file row n, from 1."""
     import pyarrow
     import pyarrow.parquet
@@ -201,9 +215,10 @@ def _read_parquet(path: Path) -> _Rows:
         rows = file.read(columns=columns).to_pylist()
     except (pyarrow.ArrowException, OSError) as error:
         raise ProblemError(f"{path}: not a Parquet file: {error}") from None
-    if missing := {"problem", "answer"} - set(columns):
-        raise ProblemError(f"{path}: column {sorted(missing)[0]!r} is missing; wanted problem, answer")
-    narrow = _NARROW.get(str(schema.field("answer").type))
+    wanted = ["problem", "answer"] if answers is Answers.NEEDED else ["problem"]
+    if missing := [name for name in wanted if name not in columns]:
+        raise ProblemError(f"{path}: column {sorted(missing)[0]!r} is missing; wanted {', '.join(wanted)}")
+    narrow = _NARROW.get(str(schema.field("answer").type)) if "answer" in columns else None
     for number, row in enumerate(rows, start=1):
         if narrow and row["answer"] is not None:
             row["answer"] = _Number(narrow(row["answer"]))

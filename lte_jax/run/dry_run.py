@@ -9,6 +9,7 @@ from lte_jax.device.weights import table
 from lte_jax.host.curricula import make_curriculum
 from lte_jax.host.curriculum import Position, chosen
 from lte_jax.host.explore import Strategy
+from lte_jax.host.labels import label_class
 from lte_jax.host.prompts import PromptBuilder, chat_template
 from lte_jax.host.strategies import make_strategy
 from lte_jax.host.tokenizers.readings import spelled_in, token_lines
@@ -50,7 +51,7 @@ def dry_run(config: Config, verifier: Verifier, say: Say, show: Say = lambda tex
     else:
         say("weights: not looked at; training fetches them from the Hub")
     prompts = PromptBuilder(config.prompt, tokenizer)
-    problems = open_problems(config.data.train, verifier, say, show)
+    problems = open_problems(config.data.train, verifier, say, show, label_class(config).needs_answers)
     prompted = [(problem, prompts.plain(problem)) for problem in problems]
     lengths = [len(prompt.ids) for _, prompt in prompted]
     say(f"prompts: {min(lengths)} to {max(lengths)} tokens, mean {sum(lengths) / len(lengths):.1f}")

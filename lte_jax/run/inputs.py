@@ -24,6 +24,7 @@ KINDS = {
     "reward": Kind.METHOD,
     "curriculum.name": Kind.METHOD,
     "explore.strategy": Kind.METHOD,
+    "explore.labels": Kind.METHOD,
     "advantage.credits": Kind.METHOD,
     "features": Kind.METHOD,
     "loss.regularisers": Kind.METHOD,
@@ -57,6 +58,7 @@ def _plug_ins(config: Config) -> Iterator[tuple[str, str]]:
     names = {
         "curriculum.name": config.curriculum.name,
         "explore.strategy": config.explore.strategy,
+        "explore.labels": config.explore.labels,
         "loss.on_policy_objective": loss.on_policy_objective,
         "loss.hinted_objective": loss.hinted_objective,
         "loss.supervised_objective": loss.supervised_objective,

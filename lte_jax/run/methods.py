@@ -7,8 +7,10 @@ from typing import Any, NamedTuple
 
 from lte_jax.config import ConfigError
 from lte_jax.device.objectives import HINTED_OBJECTIVES, ON_POLICY_OBJECTIVES, SUPERVISED_OBJECTIVES
+from lte_jax.device.regularisers import REGULARISERS
 from lte_jax.host.credits import CREDITS
 from lte_jax.host.curricula import CURRICULA
+from lte_jax.host.labels import LABELS
 from lte_jax.host.strategies import STRATEGIES
 from lte_jax.method import Method
 
@@ -16,7 +18,9 @@ WIDTH = 110  # characters
 REGISTRIES: Mapping[str, Mapping[str, Any]] = {
     "explore.strategy": STRATEGIES,
     "curriculum.name": CURRICULA,
+    "explore.labels": LABELS,
     "advantage.credits": CREDITS,
+    "loss.regularisers": REGULARISERS,
     "loss.on_policy_objective": ON_POLICY_OBJECTIVES,
     "loss.hinted_objective": HINTED_OBJECTIVES,
     "loss.supervised_objective": SUPERVISED_OBJECTIVES,

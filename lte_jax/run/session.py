@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from jax.sharding import Mesh
@@ -14,8 +15,10 @@ from lte_jax.device.weights import Architecture
 from lte_jax.engine.rollout import Engine, Grader, device_kind
 from lte_jax.host import golds
 from lte_jax.host.credits import make_credits, wanted_features
+from lte_jax.host.decisions import Decisions
 from lte_jax.host.drawing import SCHEDULES
-from lte_jax.host.problems import load_problems
+from lte_jax.host.labels import make_label
+from lte_jax.host.problems import Answers, load_problems
 from lte_jax.host.prompts import PromptBuilder, chat_template
 from lte_jax.host.tokenizers.stops import StopStrings
 from lte_jax.host.tokenizers.tokenizer import Tokenizer, open_tokenizer
@@ -75,9 +78,10 @@ def open_session(
 
 
 def check_plugins(config: Config) -> None:
-    """Raises ConfigError for objectives, credits and what these read that cannot be loaded, or whose own settings are
-    wrong."""
+    """Raises ConfigError for parts of the loss, credits and what these read, and labels that cannot be loaded, or whose
+    own settings are wrong."""
     metrics_of(config.loss)
+    make_label(config, lambda pairs: [], Decisions())
     chosen(wanted_features(make_credits(config)), config.advantage.feature_args)
 
 
@@ -94,23 +98,31 @@ def open_problems(
     verifier: Verifier,
     say: Callable[[str], None] = print,
     show: Callable[[str], None] = lambda text: None,
+    need_answers: bool = True,
 ) -> list[Problem]:
     """Loads problems and refuses references that the verifier cannot read, each with its reason, and a custom reward
-    that gives none to made-up responses of the first problem. `show`: how far it is."""
+    that gives none to made-up responses of the first problem. `show`: how far it is; `need_answers`: a problem without
+    a reference is refused."""
     note = golds.note_of(path, verifier.conventions) if verifier.conventions and Path(path).is_file() else None
     is_noted = note is not None and golds.is_noted(note)
     check = None if is_noted else verifier.check_gold
-    problems = load_problems(path, check=check, show=lambda share: show(f"reading {path}  {bar(share)}"))
+    shown = partial(_show_reading, path, show)
+    problems = load_problems(path, Answers.NEEDED if need_answers else Answers.TAKEN, check, shown)
     if note is not None and not is_noted:
         try:
             golds.write_note(note, len({problem.answer for problem in problems}))
         except OSError as error:
             say(f"{path}: the next start looks at its answers again, since {error.filename} cannot be written")
-    say(f"problems: {path}, {len(problems)} rows")
+    n_without = sum(not problem.answer for problem in problems)
+    say(f"problems: {path}, {len(problems)} rows{f', {n_without} of them without an answer' if n_without else ''}")
     if verdicts := verifier.try_reward(problems[0]):
         rewards = ", ".join(f"{verdict.reward:g}" for verdict in verdicts)
         say(f"reward: tried on problem {problems[0].id!r}, its answer in a box and a response without any: {rewards}")
     return problems
+
+
+def _show_reading(path: str | Path, show: Callable[[str], None], share: float) -> None:
+    show(f"reading {path}  {bar(share)}")
 
 
 def with_prompts(session: Session, problems: Sequence[Problem]) -> list[tuple[Problem, Prompt]]:

@@ -35,6 +35,8 @@ from lte_jax.host.decisions import Decisions
 from lte_jax.host.diagnose import nothing_graded
 from lte_jax.host.drawing import drawing_warnings
 from lte_jax.host.entropy import SCHEDULES, sampled_entropy
+from lte_jax.host.labels import METRICS as LABEL_METRICS
+from lte_jax.host.labels import label_class, make_label
 from lte_jax.host.metrics import group_metrics
 from lte_jax.host.refill import fill
 from lte_jax.host.strategies import make_strategy
@@ -85,7 +87,8 @@ def train(config: Config, run: str | Path, verifier: Verifier, live: Live, chang
     session = open_session(pinned(config, run), training_rows(config), verifier, live.say)
     if not newest_step(open_path(run)):  # a run that continues reads its own weights
         session.model.check()
-    problems = with_prompts(session, open_problems(config.data.train, verifier, live.say, live.status))
+    found = open_problems(config.data.train, verifier, live.say, live.status, label_class(config).needs_answers)
+    problems = with_prompts(session, found)
     strategy = make_strategy(config, session.prompts, verifier.same_answer)
     strategy.check([problem for problem, _ in problems], live.say)
     curriculum = make_curriculum(config, problems, session.prompts)
@@ -154,12 +157,14 @@ class _Trainer:
             raise ConfigError(f"{self.folder.path} is at step {step} already, beyond steps = {self.config.steps}")
         verdicts, decided = read_recorded(self.folder.path, step)
         self.grader = replace(self.session.grader, verify=reuse_verdicts(verdicts, self.session.grader.verify))
-        tools = self.session.prompts, self.session.verifier.same_answer, Decisions(decided)
-        self.strategy = make_strategy(self.config, *tools)
+        tools = self.session.verifier.same_answer, Decisions(decided)
+        self.strategy = make_strategy(self.config, self.session.prompts, *tools)
+        self.label = make_label(self.config, *tools)
         wait_for_all("everyone has read what was recorded")
         self.files.cut(step)
         self.files.start_interval(step)
-        self.files.declare(self.metrics.values())
+        of_labels = LABEL_METRICS if self.config.explore.labels != "given" else ()
+        self.files.declare([*self.metrics.values(), *of_labels])
         return state, step, host
 
     def _say_resharded(self, host: dict) -> None:
@@ -282,7 +287,7 @@ class _Trainer:
         plans = dict(enumerate(chosen(self.curriculum, n, at, self.curriculum_memory), start=first))
         self.cursor += n
         decided = self.strategy.tools.decisions.taken
-        round_ = Round(sampling, self.grader, config.seed, self.step, self.live.progress, decided)
+        round_ = Round(sampling, self.grader, config.seed, self.step, self.live.progress, decided, self.label.label)
         by_size = sorted(plans, key=lambda number: -plans[number].n)  # each process gets large and small ones
         own = {number: plans[number] for number in sorted(own_share(by_size))}
         groups = self.session.engine.collect(own, round_, self.strategy, self.memory)

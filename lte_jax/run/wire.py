@@ -119,6 +119,7 @@ def _rollout_document(rollout: Rollout, prompts: dict[Prompt, int]) -> dict[str,
         "truncated": rollout.response.truncated,
         "text": rollout.text,
         "verdict": rollout.verdict and asdict(rollout.verdict),
+        "verified": rollout.verified and asdict(rollout.verified),
         "trained_on": rollout.trained_on,
         "kinds": _spans_document(rollout.kinds),
         "n_given": rollout.n_given,
@@ -171,9 +172,6 @@ def _given(document: dict[str, Any], arrays: dict[str, np.ndarray]) -> Given:
 
 
 def _rollout(document: dict[str, Any], prompts: Sequence[Prompt], arrays: dict[str, np.ndarray]) -> Rollout:
-    verdict = document["verdict"] and Verdict(
-        **{**document["verdict"], "status": Status(document["verdict"]["status"])}
-    )
     return Rollout(
         prompt=prompts[document["prompt"]],
         origin=Origin(document["origin"]),
@@ -181,11 +179,16 @@ def _rollout(document: dict[str, Any], prompts: Sequence[Prompt], arrays: dict[s
         index=document["index"],
         response=Response(**arrays, truncated=document["truncated"]),
         text=document["text"],
-        verdict=verdict,
+        verdict=_verdict(document["verdict"]),
+        verified=_verdict(document["verified"]),
         trained_on=Context(document["trained_on"]),
         kinds=_spans(document["kinds"]),
         n_given=document["n_given"],
     )
+
+
+def _verdict(document: dict[str, Any] | None) -> Verdict | None:
+    return document and Verdict(**{**document, "status": Status(document["status"])})
 
 
 def _spans(document: list) -> tuple[Span, ...]:

@@ -30,16 +30,17 @@ def _listed(group: dict) -> dict:
 
 def _verdicts(group: dict) -> dict[tuple[str, str, bool], Verdict]:
     rows = [*group["rollouts"], *(row for attempt in graded_attempts(group) for row in attempt["rollouts"])]
+    said = [(row, row.get("verified", row)) for row in rows]  # a label is made again from what the verifier said
     return {
         (group["id"], row["response"], row["truncated"]): Verdict(
-            row["correct"],
-            Status(row["status"]),
+            verdict["correct"],
+            Status(verdict["status"]),
             group["answer"],
-            row["extracted"],
-            row["rule"],
-            shaped=row["reward"],
+            verdict["extracted"],
+            verdict["rule"],
+            shaped=verdict["reward"],
         )
-        for row in rows
+        for row, verdict in said
     }
 
 

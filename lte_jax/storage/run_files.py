@@ -171,7 +171,7 @@ def group_row(group: Group) -> dict:
 
 
 def rollout_row(rollout: Rollout, trained: bool, prompt: Prompt) -> dict:
-    """`prompt`: its round's."""
+    """`prompt`: its round's. Where the verdict is a label, what the verifier said stands beside it."""
     return {
         "origin": rollout.origin,
         "round": rollout.round,
@@ -183,6 +183,7 @@ def rollout_row(rollout: Rollout, trained: bool, prompt: Prompt) -> dict:
         "given": rollout.n_given,
         "truncated": rollout.response.truncated,
         **(_verdict_row(rollout.verdict) if rollout.verdict else {}),
+        **({"verified": _verdict_row(rollout.verified)} if rollout.verified else {}),
         "logp_sum": round(float(np.sum(rollout.response.behaviour_logp, dtype=np.float64)), 4),
     }
 

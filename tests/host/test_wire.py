@@ -16,7 +16,6 @@ from lte_jax.records import (
     Origin,
     Part,
     Prompt,
-    Purpose,
     Response,
     Retry,
     Span,
@@ -38,6 +37,7 @@ def rescued():
         )
         for r in hinted
     ]
+    hinted[1] = replace(hinted[1], verified=wrong("8").verdict)
     hinted[0] = replace(hinted[0], trained_on=Context.OWN, kinds=(Span(1, Kind.UNTRAINED), Span(1, Kind.ON_POLICY)))
     before = group(wrong("3"), wrong("4"), rollout(Status.TIMEOUT), index=5)
     retry = Retry.of(HINTED, 2, Origin.HINTED, FailureMode.NONE_TRUNCATED, ("3", "4"))

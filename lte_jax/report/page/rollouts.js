@@ -114,6 +114,7 @@
     const graded = isNote ? [] : [
       one.extracted === null ? "no answer found" : `answer ${one.extracted}`,
       element("span", `badge ${verdict}`, [one.correct ? "correct" : STATUSES[one.status] || one.status]),
+      ...(one.verified ? [element("span", "quiet", [`the verifier: ${one.verified.correct ? "correct" : STATUSES[one.verified.status] || one.verified.status}`])] : []),
     ];
     const about = [
       ...graded,

@@ -14,7 +14,9 @@ from lte_jax.storage.run_files import read_rollouts
 
 WHOLE = 6000  # characters of a response that are shown whole; of a longer one, HEAD and TAIL
 HEAD, TAIL = 2000, 3600
-ABOUT = ("prompt", "extracted", "correct", "member", "truncated", "tokens", "given", "status", "reward")  # if there
+ABOUT = (  # if there
+    *("prompt", "extracted", "correct", "member", "truncated", "tokens", "given", "status", "verified", "reward"),
+)
 
 
 @dataclass(frozen=True)
