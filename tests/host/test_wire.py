@@ -16,6 +16,7 @@ from lte_jax.records import (
     Origin,
     Part,
     Prompt,
+    Purpose,
     Response,
     Retry,
     Span,
