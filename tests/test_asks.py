@@ -8,7 +8,6 @@ import rounding
 import tiny
 from scripted import PLANS, SAMPLING, STOP_IDS, Again, collect, engine, no, prompt, spell, without_stop
 
-from lte_jax.engine.boundary import prefill_bucket, prefill_buckets
 from lte_jax.engine.rollout import TRAIN
 from lte_jax.host.diagnose import all_rollouts, last_round
 from lte_jax.host.tokenizers.stops import StopStrings
@@ -210,10 +209,3 @@ def test_a_first_round_without_anything_drawn_is_refused(trace):
 
     with pytest.raises(ValueError, match="group 0, round 0: its strategy asks for no response, wanted one that is drawn"):
         collect(engine(**ONE_SIZE), Nothing())
-
-
-def test_prefills_have_longer_sizes_only_where_responses_are_continued():
-    prompts = prefill_buckets(64, 192, 8, forks=False)
-    both = prefill_buckets(64, 192, 8, forks=True)
-    assert prompts == [16, 24, 32, 48, 64] and both == [*prompts, 96, 128, 192, 256]
-    assert [prefill_bucket(n, 64, 192, 8) for n in (1, 64, 65, 256)] == [16, 64, 96, 256]

@@ -10,7 +10,8 @@ from handmade import HINTED, PROMPT, group, right, rollout, wrong
 from lte_jax.config import build
 from lte_jax.device.arrays import OFF_POLICY, ON_POLICY, SUPERVISED
 from lte_jax.device.tally import METRICS
-from lte_jax.engine.boundary import pack, pad_rows, round_up, size_bucket, size_buckets, split, tally_metrics
+from lte_jax.engine.boundary import pack, pad_rows, split, tally_metrics
+from lte_jax.engine.shapes import UpdateShapes
 from lte_jax.records import Context, Kind, Lesson, Origin, Span, Status
 
 
@@ -95,8 +96,6 @@ def test_empty_rows_fill_up_to_the_next_of_three_sizes():
     (micro,) = packed(five, optim={"microbatch_tokens": 8 * 32}).microbatches
     assert micro.tokens_BT.shape == (8, 8)
     assert not any(np.any(array[5:]) for array in micro) and all(np.any(array[4]) for array in micro[:4])
-    assert [size_bucket(n, 24) for n in (1, 6, 7, 12, 13, 24, 99)] == [6, 6, 12, 12, 24, 24, 24]
-    assert [size_bucket(n, most) for n, most in ((1, 1), (1, 3), (2, 3), (1, 0))] == [1, 1, 3, 0]
 
 
 def test_the_stop_token_is_trained_and_a_truncated_row_has_none():
@@ -185,14 +184,15 @@ def test_no_split_pads_less_at_a_quarter_of_the_budget_for_a_further_micro_batch
     def cheapest(lengths) -> int:
         if not lengths:
             return 0
-        n_columns = round_up(lengths[0], 4)
-        sizes = size_buckets(settings.optim.rows_per_shard(n_columns, 2))
+        n_columns = -(-lengths[0] // 4) * 4
+        most = settings.optim.rows_per_shard(n_columns, 2)
+        sizes = {size for size in (most // 4, most // 2, most) if size}
         return min(2 * size * n_columns + 16 + cheapest(lengths[2 * size :]) for size in sizes)
 
     settings, rng = config(optim={"microbatch_tokens": 64}), np.random.default_rng(0)
     for n_rows in (1, 2, 5, 9, 12):
         lengths = sorted(rng.integers(1, 33, n_rows).tolist(), reverse=True)
-        found = split(lengths, settings, 2)
+        found = split(lengths, UpdateShapes.of(settings, 2))
         assert sum(rows * columns + 16 for rows, columns in found) == cheapest(lengths)
         assert sum(rows for rows, _ in found) >= n_rows and all(
             rows * columns <= 64 or rows == 2 for rows, columns in found
@@ -239,8 +239,7 @@ def test_an_ungraded_rollout_needs_no_advantage():
     assert packed(ungraded).n_trained == 2
 
 
-def test_padding_helpers():
-    assert [round_up(n, 4) for n in (1, 4, 5)] == [4, 4, 8]
+def test_rows_are_padded_with_zeros():
     np.testing.assert_array_equal(pad_rows([[1], [2, 3]], 3, 3), [[1, 0, 0], [2, 3, 0], [0, 0, 0]])
 
 

@@ -11,10 +11,11 @@ from handmade import group, right, wrong
 from lte_jax.config import build
 from lte_jax.device.features import FeatureSpec
 from lte_jax.device.update import UpdateSpec, initial_state, update
-from lte_jax.engine.boundary import microbatch_sizes, pack
+from lte_jax.engine.boundary import pack
 from lte_jax.engine.compile_ahead import compile_programs, feature_programs, sampling_programs, update_programs
 from lte_jax.engine.measure import with_features
 from lte_jax.engine.rollout import TRAIN, Engine
+from lte_jax.engine.shapes import UpdateShapes
 from lte_jax.records import Given, Kind, Prompt, Request, Sampling
 
 CONFIG = build(
@@ -75,7 +76,7 @@ def test_sampling_and_updates_find_their_programs_compiled():
 
 
 def test_every_micro_batch_has_a_size_of_the_list():
-    sizes = set(microbatch_sizes(CONFIG, tiny.mesh(2, 2, 1)))
+    sizes = set(UpdateShapes.of(CONFIG, shards=4).all)
     for n_rows in (1, 3, 7, 20):
         rows = [right(tokens=[4] * (1 + n % 24)) for n in range(n_rows)]
         packed = pack([group(*rows, advantages=[1.0] * n_rows)], CONFIG, tiny.mesh(2, 2, 1))

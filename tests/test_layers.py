@@ -42,7 +42,8 @@ ROWS = {
 NARROWER = {
     "device.update": ("flax",),
     **{f"device.{name}": ("flax", "optax") for name in ("sampler", "logprob", "loss", "objectives", "arrays", "mesh")},
-    **{f"plan.{name}": ("jax", "device", "engine") for name in ("costs", "memory", "nearest", "show", "targets")},
+    "plan.costs": ("jax", "device", *(f"engine.{name}" for name in ("boundary", "slots", "rollout", "compile_ahead"))),
+    **{f"plan.{name}": ("jax", "device", "engine") for name in ( "memory", "nearest", "show", "targets")},
     "plan.make": ("jax", "engine"),
     "model_io.hf_config": ("jax", "flax", "orbax", "host", "storage"),
     "host.answers.decide": ("sympy",),

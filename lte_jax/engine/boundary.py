@@ -13,6 +13,7 @@ from lte_jax.device.arrays import Microbatch
 from lte_jax.device.mesh import batch_sharding, n_batch_shards
 from lte_jax.device.normalisers import NORMALISERS, supervised_mean
 from lte_jax.device.regularisers import acts_on_all_rows
+from lte_jax.engine.shapes import UpdateShapes
 from lte_jax.metric import Metric
 from lte_jax.records import Advantage, Context, Group, Kind, Lesson, Response, Rollout, Span
 
@@ -80,10 +81,6 @@ def pad_rows(rows: Sequence[Sequence[int]], n_rows: int, n_columns: int) -> np.n
     return out
 
 
-def round_up(value: int, multiple: int) -> int:
-    return -(-value // multiple) * multiple
-
-
 def pack(groups: Sequence[Group], config, mesh: Mesh) -> Packed:
     """The micro-batches of one update: rows sorted by length, padded to buckets, under the token budget.
 
@@ -120,7 +117,7 @@ def pack_members(groups: Sequence[Group], config, mesh: Mesh) -> Iterator[tuple[
 def _batches(rows: Sequence[_Weighed], config, mesh: Mesh) -> Iterator[tuple[list[_Weighed | None], Microbatch]]:
     """Rows of falling length, with what their tokens weigh, as micro-batches; None: a padding row."""
     shards, start = n_batch_shards(mesh), 0
-    for n_rows, n_columns in split([row.length for row, _ in rows], config, shards):
+    for n_rows, n_columns in split([row.length for row, _ in rows], UpdateShapes.of(config, shards)):
         taken = interleave_rows(rows[start : start + n_rows], shards, n_rows // shards)
         start += n_rows
         yield taken, place(_microbatch(taken, n_columns), mesh)
@@ -172,29 +169,19 @@ def _is_computed(row: Row, config) -> bool:
     return has_advantage or bool(row.entropy_scale) or row.is_supervised or keeps_all_rows(config)
 
 
-def split(lengths: Sequence[int], config, shards: int) -> list[tuple[int, int]]:
+def split(lengths: Sequence[int], shapes: UpdateShapes) -> list[tuple[int, int]]:
     """(rows, columns) of the micro-batches for rows of falling lengths: each takes the next rows, the last may not fill
     its own. As few padded tokens as the sizes allow; a further micro-batch is worth a quarter of the token budget."""
-    extra_batch_cost = config.optim.microbatch_tokens // 4
+    extra_batch_cost = shapes.config.microbatch_tokens // 4
     best: list[tuple[int, list[tuple[int, int]]]] = [(0, [])] * (len(lengths) + 1)  # of the rows from there on
     for start in reversed(range(len(lengths))):
-        n_columns = round_up(lengths[start], config.optim.length_bucket)
+        n_columns = shapes.n_columns(lengths[start])
         choices = []
-        for size in reversed(size_buckets(config.optim.rows_per_shard(n_columns, shards))):
-            cost, rest = best[min(start + size * shards, len(lengths))]
-            choices.append((size * shards * n_columns + extra_batch_cost + cost, [(size * shards, n_columns), *rest]))
+        for n_rows in reversed(shapes.rows(n_columns)):
+            cost, rest = best[min(start + n_rows, len(lengths))]
+            choices.append((n_rows * n_columns + extra_batch_cost + cost, [(n_rows, n_columns), *rest]))
         best[start] = min(choices, key=lambda choice: choice[0])
     return best[0][1]
-
-
-def microbatch_sizes(config, mesh: Mesh) -> list[tuple[int, int]]:
-    """Every (rows, columns) that `pack` may make."""
-    longest, shards = config.prompt.budget + config.sample.response_budget, n_batch_shards(mesh)
-    bucket = config.optim.length_bucket
-    columns = range(bucket, round_up(longest, bucket) + 1, bucket)
-    return [
-        (shards * n, length) for length in columns for n in size_buckets(config.optim.rows_per_shard(length, shards))
-    ]
 
 
 def place(micro: Microbatch, mesh: Mesh) -> Microbatch:
@@ -215,39 +202,6 @@ def interleave_rows(rows: Sequence[T], shards: int, n_rows: int) -> list[T | Non
     two more than another, nor more tokens by more than the longest row has."""
     per_shard = [list(rows[shard::shards]) for shard in range(shards)]
     return [row for rows_of_one in per_shard for row in [*rows_of_one, *[None] * (n_rows - len(rows_of_one))]]
-
-
-def size_buckets(most: int) -> list[int]:
-    """`most`, its half and its quarter: three sizes, so three programs."""
-    return sorted({size for size in (most // 4, most // 2, most) if size})
-
-
-def size_bucket(n: int, most: int) -> int:
-    """The smallest of the size buckets that holds n, else `most`."""
-    return next((size for size in size_buckets(most) if n <= size), most)
-
-
-def length_buckets(most: int, multiple: int) -> list[int]:
-    """Five shares of `most` columns, each rounded up to a multiple: few programs."""
-    return sorted({round_up(-(-most * eighths // 8), multiple) for eighths in (2, 3, 4, 6, 8)})
-
-
-def length_bucket(n: int, most: int, multiple: int) -> int:
-    """The smallest of the length buckets that holds n."""
-    return next(share for share in length_buckets(most, multiple) if n <= share)
-
-
-def prefill_buckets(max_prompt: int, response_budget: int, multiple: int, forks: bool) -> list[int]:
-    """The columns that a prefill may have: those of prompts, and longer ones where responses are continued."""
-    prompts = length_buckets(max_prompt, multiple)
-    longer = length_buckets(max_prompt + response_budget, multiple) if forks else []
-    return [*prompts, *(length for length in longer if length > prompts[-1])]
-
-
-def prefill_bucket(n: int, max_prompt: int, response_budget: int, multiple: int) -> int:
-    """The smallest of them that holds n tokens: a prompt, or a prompt with what is given of the response."""
-    buckets = prefill_buckets(max_prompt, response_budget, multiple, forks=n > max_prompt)
-    return next(length for length in buckets if n <= length)
 
 
 def _microbatch(rows: Sequence[_Weighed | None], n_columns: int) -> Microbatch:

@@ -16,8 +16,8 @@ from lte_jax.device.features import FeatureSpec
 from lte_jax.device.mesh import n_batch_shards
 from lte_jax.device.regularisers import scalars
 from lte_jax.device.update import UpdateSpec
-from lte_jax.engine.boundary import length_buckets, microbatch_sizes, prefill_buckets, round_up, size_buckets
 from lte_jax.engine.rollout import Engine
+from lte_jax.engine.shapes import SamplerShapes, UpdateShapes
 from lte_jax.engine.slots import drawing
 from lte_jax.records import Sampling
 
@@ -38,30 +38,21 @@ def compile_programs(programs: Sequence[Program], show: Callable[[str], None]) -
 
 
 def sampling_programs(engine: Engine, sampling: Sampling, forks: bool) -> list[Program]:
-    """Prefill and decode chunks of every size; `forks`: of responses that are continued, too. Copying prompts into slots
+    """Prefill and decode chunks of every size; `forks`: of continued responses, too. Copying prompts into slots
     and moving rows are compiled when they come: many pairs of sizes, each a copy. The engine must hold the weights."""
-    config, spec = engine.config, engine.spec
-    shards = n_batch_shards(spec.mesh)
-    slots = max(1, config.slots // shards)
-    prompts = round_up(config.prefill_rows, shards) // shards
-    longest = engine.max_prompt + sampling.response_budget
+    shards = n_batch_shards(engine.spec.mesh)
+    shapes = SamplerShapes(engine.config, shards, engine.max_prompt, sampling.response_budget)
+    prefills = [(n, columns) for n in shapes.prompts for columns in shapes.prompt_columns(forks)]
+    chunks = [(n, columns) for n in shapes.slots for columns in shapes.columns]
     return [
-        *(
-            Program(f"prefill {shards * n} x {columns}", _prefill(engine, shards * n, columns))
-            for n in size_buckets(prompts)
-            for columns in prefill_buckets(engine.max_prompt, sampling.response_budget, config.length_bucket, forks)
-        ),
-        *(
-            Program(f"decode {shards * n} x {columns}", _decode(engine, sampling, shards * n, columns))
-            for n in (size_buckets(slots) if config.shrink else [slots])
-            for columns in length_buckets(longest, config.length_bucket)
-        ),
+        *(Program(f"prefill {n} x {columns}", _prefill(engine, n, columns)) for n, columns in prefills),
+        *(Program(f"decode {n} x {columns}", _decode(engine, sampling, n, columns)) for n, columns in chunks),
     ]
 
 
 def update_programs(config: Config, state: TrainState, spec: UpdateSpec) -> list[Program]:
     """A micro-batch of every size, and the optimiser's step."""
-    one = np.float32(1)
+    one, shapes = np.float32(1), UpdateShapes.of(config, n_batch_shards(spec.mesh))
 
     def accumulate(n_rows: int, n_columns: int) -> Callable[[], jax.stages.Lowered]:
         micro = update.abstract_microbatch(n_rows, n_columns, spec)
@@ -69,7 +60,7 @@ def update_programs(config: Config, state: TrainState, spec: UpdateSpec) -> list
         return lambda: update.accumulate.lower(state.params, update.zero_sums(spec), micro, one, one, spec, read)
 
     return [
-        *(Program(f"micro-batch {b} x {t}", accumulate(b, t)) for b, t in microbatch_sizes(config, spec.mesh)),
+        *(Program(f"micro-batch {b} x {t}", accumulate(b, t)) for b, t in shapes.all),
         Program("optimiser step", lambda: update.apply.lower(state, update.zero_sums(spec)[0], spec)),
     ]
 
@@ -82,8 +73,8 @@ def feature_programs(config: Config, state: TrainState, reference: dict | None, 
         weights = state.params, reference if spec.needs_reference else None
         return lambda: features.measure.lower(*weights, micro, np.float32(1), spec)
 
-    sizes = microbatch_sizes(config, spec.policy.mesh) if spec.names else []
-    return [Program(f"features {b} x {t}", measure(b, t)) for b, t in sizes]
+    shapes = UpdateShapes.of(config, n_batch_shards(spec.policy.mesh))
+    return [Program(f"features {b} x {t}", measure(b, t)) for b, t in shapes.all if spec.names]
 
 
 def _prefill(engine: Engine, n_rows: int, n_columns: int) -> Callable[[], jax.stages.Lowered]:

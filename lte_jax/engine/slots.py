@@ -16,8 +16,9 @@ import numpy as np
 from lte_jax.config import EngineConfig
 from lte_jax.device import sampler
 from lte_jax.device.arrays import Drawing, Drawn, SamplerState, Starts
-from lte_jax.engine.boundary import fetch, length_bucket, pad_rows, prefill_bucket, round_up, size_bucket
+from lte_jax.engine.boundary import fetch, pad_rows
 from lte_jax.engine.meter import DeviceClock, Meter
+from lte_jax.engine.shapes import SamplerShapes, smallest
 from lte_jax.records import Annealing, Given, Request, Response, Sampling
 
 KEY_ROUND = 4  # place of the round in a request's key
@@ -75,6 +76,7 @@ class Slots:
     def __init__(self, context: SamplingContext, sampling: Sampling, may_grow: bool, clock: DeviceClock, meter: Meter):
         self._context, self._sampling, self._may_grow = context, sampling, may_grow
         self._drawing = drawing(sampling)
+        self._shapes = SamplerShapes(context.config, context.shards, context.max_prompt, sampling.response_budget)
         self._clock, self._meter = clock, meter
         self._requests: list[Request] = []
         self._waiting: deque[int] = deque()  # tickets, in the order of arrival
@@ -159,9 +161,8 @@ class Slots:
         return n_slots, n_columns
 
     def _n_slots(self, n_rows: int) -> int:
-        shards, config = self._context.shards, self._context.config
-        most = max(1, config.slots // shards)
-        return shards * (size_bucket(-(-n_rows // shards), most) if config.shrink else most)
+        sizes = self._shapes.slots
+        return smallest(sizes, min(n_rows, sizes[-1]))
 
     def _n_columns(self) -> int:
         """Columns that no row passes in the next chunk: those in flight may each have drawn a whole chunk."""
@@ -171,7 +172,7 @@ class Slots:
         n_free = self._n_slots(len(self._live) + len(self._waiting)) - len(self._live)
         coming = [self._requests[ticket] for ticket, _ in zip(self._waiting, range(n_free), strict=False)]
         furthest += [len(each.prompt.ids) + min(budget, each.n_given + config.chunk) for each in coming]
-        return length_bucket(max(furthest), self._context.max_prompt + budget, config.length_bucket)
+        return smallest(self._shapes.columns, max(furthest))
 
     def _refill(self) -> None:
         """Prefills what comes next, prompts with what is given, and starts their requests in the free slots."""
@@ -194,17 +195,16 @@ class Slots:
 
     def _prefill(self, prompts: Sequence[tuple[int, ...]]) -> None:
         """Each distinct one once, with others of its length bucket."""
-        config, shards = self._context.config, self._context.shards
-        most = self._context.max_prompt, self._sampling.response_budget
         by_length: dict[int, list] = {}
         for ids in dict.fromkeys(prompts):
             if ids not in self._prefixes:
-                by_length.setdefault(prefill_bucket(len(ids), *most, config.length_bucket), []).append(ids)
-        per_batch = round_up(config.prefill_rows, shards)
+                columns = self._shapes.prompt_columns(forks=len(ids) > self._context.max_prompt)
+                by_length.setdefault(smallest(columns, len(ids)), []).append(ids)
+        per_batch = self._shapes.prompts[-1]
         for n_columns, new in by_length.items():
             for start in range(0, len(new), per_batch):
                 batch = new[start : start + per_batch]
-                n_rows = shards * size_bucket(-(-len(batch) // shards), per_batch // shards)
+                n_rows = smallest(self._shapes.prompts, len(batch))
                 dispatched = time.perf_counter()
                 rows = sampler.prefill(self._context.weights, pad_rows(batch, n_rows, n_columns), self._context.spec)
                 self._clock.watch("prefill", dispatched, rows[0].k_BKSH, prompts=len(batch))

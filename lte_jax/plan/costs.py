@@ -9,6 +9,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from lte_jax.config import Config
+from lte_jax.engine.shapes import UpdateShapes
 from lte_jax.plan.memory import Measured
 from lte_jax.plan.targets import Target
 
@@ -49,9 +50,9 @@ def runs(config: Config, measured: Measured, target: Target, length: int) -> dic
     sizes, shards = measured.sizes, measured.shards("mesh")
     n_problems = -(-config.problems_per_step // target.n_hosts)  # of one process
     n_rollouts = n_problems * config.sample.group_size
-    bucket = config.optim.length_bucket
-    columns = bucket * -(-(config.prompt.budget + length) // bucket)
-    rows = shards * config.optim.rows_per_shard(columns, shards)
+    shapes = UpdateShapes.of(config, shards)
+    columns = shapes.n_columns(config.prompt.budget + length)
+    rows = shapes.rows(columns)[-1]
     n_updates = config.problems_per_step // config.optim.problems_per_update
     n_micro = n_updates * -(-config.optim.problems_per_update * config.sample.group_size // rows)
     n_measured = -(-config.problems_per_step * config.sample.group_size // rows)

@@ -14,7 +14,7 @@ from lte_jax.device import mesh as meshes
 from lte_jax.device.arrays import Drawing, Starts
 from lte_jax.device.regularisers import scalars
 from lte_jax.device.weights import Architecture
-from lte_jax.engine.boundary import round_up
+from lte_jax.engine.shapes import SamplerShapes, UpdateShapes
 from lte_jax.host.credits import make_credits, wanted_features
 from lte_jax.host.strategies import strategy_class
 from lte_jax.plan.targets import Target
@@ -34,16 +34,16 @@ class Sizes:
 
     @classmethod
     def of(cls, config: Config, mesh: Mesh, own: Mesh) -> "Sizes":
-        own_shards, shards = meshes.n_batch_shards(own), meshes.n_batch_shards(mesh)
-        longest, bucket = max(config.prompt.budget, config.prompt.hinted_budget), config.engine.length_bucket
-        budget = config.sample.response_budget
-        row_columns = round_up(config.prompt.budget + budget, config.optim.length_bucket)
+        longest = max(config.prompt.budget, config.prompt.hinted_budget)
+        budget, forks = config.sample.response_budget, strategy_class(config).forks
+        sampler_shapes = SamplerShapes(config.engine, meshes.n_batch_shards(own), longest, budget)
+        rows, row_columns = UpdateShapes.of(config, meshes.n_batch_shards(mesh)).all[-1]
         return cls(
-            slots=own_shards * max(1, config.engine.slots // own_shards),
-            columns=round_up(longest + budget, bucket),
-            prompts=round_up(config.engine.prefill_rows, own_shards),
-            prompt_columns=round_up(longest + (budget if strategy_class(config).forks else 0), bucket),
-            rows=shards * config.optim.rows_per_shard(row_columns, shards),
+            slots=sampler_shapes.slots[-1],
+            columns=sampler_shapes.columns[-1],
+            prompts=sampler_shapes.prompts[-1],
+            prompt_columns=sampler_shapes.prompt_columns(forks)[-1],
+            rows=rows,
             row_columns=row_columns,
         )
 

@@ -14,8 +14,8 @@ from lte_jax.config import EngineConfig, ModelConfig
 from lte_jax.device import qwen3, sampler
 from lte_jax.device.arrays import Drawing
 from lte_jax.device.attention import causal_attention
-from lte_jax.engine.boundary import length_bucket
 from lte_jax.engine.rollout import TRAIN, Engine, Grader, Round
+from lte_jax.engine.shapes import SamplerShapes
 from lte_jax.engine.slots import drawing
 from lte_jax.records import Annealing, Part, Plan, Problem, Prompt, Request, Sampling, Status, Verdict
 
@@ -309,10 +309,9 @@ def test_programs_stay_few_whatever_is_drawn():
     for seed, (temperature, top_p, top_k) in enumerate([(1.7, 1.0, 0), (1.0, 1.0, 0), (1.0, 0.9, 0), (1.0, 1.0, 9)]):
         asked = [Request(prompt(1 + n % MAX_PROMPT, seed), (seed, TRAIN, 0, n, 0, 0)) for n in range(5 + 11 * seed)]
         draw(made, asked, Sampling(temperature, top_p, top_k, BUDGET))
-    n_columns = len({length_bucket(n, MAX_PROMPT + BUDGET, 4) for n in range(1, MAX_PROMPT + BUDGET + 1)})
-    n_prompt_columns = len({length_bucket(n, MAX_PROMPT, 4) for n in range(1, MAX_PROMPT + 1)})
-    assert 3 < traces(sampler.decode_chunk) <= 3 * n_columns == 12
-    assert traces(sampler.prefill) <= 3 * n_prompt_columns == 9
+    shapes = SamplerShapes(made.config, 1, MAX_PROMPT, BUDGET)
+    assert 3 < traces(sampler.decode_chunk) <= len(shapes.slots) * len(shapes.columns) == 12
+    assert traces(sampler.prefill) <= len(shapes.prompts) * len(shapes.prompt_columns(forks=False)) == 9
 
 
 def test_each_distinct_prompt_is_prefilled_once():
