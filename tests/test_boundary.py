@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import jax
 import numpy as np
 import pytest
 import tiny
@@ -60,8 +61,8 @@ ALL_RIGHT = group(right(tokens=(21, STOP)), right(tokens=(22, 23, 24, 25, 26, ST
 
 def test_a_batch_by_hand():
     (micro,) = packed(MIXED).microbatches
-    assert not any(np.any(array[3:]) for array in micro)  # three rows take the size of four
-    micro = micro._replace(**{name: array[:3] for name, array in micro._asdict().items()})
+    assert not any(np.any(array[3:]) for array in jax.tree.leaves(micro))  # three rows take the size of four
+    micro = jax.tree.map(lambda array: array[:3], micro)
     np.testing.assert_array_equal(  # longest first, eight columns for seven
         micro.tokens_BT,
         [
@@ -88,14 +89,14 @@ def test_a_batch_by_hand():
     np.testing.assert_array_equal(micro.old_logp_BT, micro.behaviour_logp_BT)
     assert not micro.reference_logp_BT.any() and not micro.entropy_scale_B.any()
     dtypes = ["int32", "int8", *["float32"] * 7]
-    assert [array.dtype for array in micro] == dtypes
+    assert [array.dtype for array in jax.tree.leaves(micro)] == dtypes
 
 
 def test_empty_rows_fill_up_to_the_next_of_three_sizes():
     five = group(*[wrong(tokens=(11, 12, STOP))] * 5, advantages=[0.5] * 5)
     (micro,) = packed(five, optim={"microbatch_tokens": 8 * 32}).microbatches
     assert micro.tokens_BT.shape == (8, 8)
-    assert not any(np.any(array[5:]) for array in micro) and all(np.any(array[4]) for array in micro[:4])
+    assert not any(np.any(array[5:]) for array in jax.tree.leaves(micro)) and all(np.any(array[4]) for array in micro[:4])
 
 
 def test_the_stop_token_is_trained_and_a_truncated_row_has_none():
