@@ -8,6 +8,7 @@ import re
 from lte_jax.host.answers.phrases import COPULA, COUNTED, ENDING, FOREIGN, SCALE, UNSAFE, UNSAFE_AFTER, UNSAFE_BEFORE
 from lte_jax.host.answers.sentences import (
     NUMBER,
+    SHARE,
     Run,
     formulas,
     is_changed,
@@ -102,7 +103,7 @@ def _sentence_claim(sentence: str, depth: int) -> str | None:
         return letter[1]  # B, a safe choice
     if name := _NAME_FIRST.match(answer):
         return name[1]  # Paris, the capital of France
-    if not unknown_words(answer):
+    if not unknown_words(answer) or SHARE.fullmatch(answer):
         return answer
     if first := _NUMBER_FIRST.fullmatch(answer):
         return _counted(answer, first)

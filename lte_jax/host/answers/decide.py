@@ -73,10 +73,14 @@ def _stated(sentence: str) -> str:
     return answer
 
 
-def kind_of(gold: str) -> str:
-    """`list` for a list or a set (1 ± 2 is one), `named` for a tuple or `x = 1, y = 2`, else `other`."""
+def kind_of(text: str) -> str:
+    """`letter` of a multiple-choice answer, `list` for a list or a set (1 ± 2 is one), `named` for a tuple or
+    `x = 1, y = 2`, else `other`."""
     try:
-        node = normal_form(read(gold_text(gold)))
+        answer = gold_text(text)
+        if choice(answer, with_text=True):
+            return "letter"
+        node = normal_form(read(answer))
     except (Unreadable, TooLarge):
         return "other"
     if node.op in ("list", "set"):

@@ -6,7 +6,7 @@ finished sentence after a marker.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lte_jax.host.answers.boxes import BOX_MARKS, Boxed, boxed, names_of, run_of
 from lte_jax.host.answers.choices import last_choice, leading_choice
@@ -15,8 +15,10 @@ from lte_jax.host.answers.limits import MAX_ITEMS, MAX_RESPONSE_CHARS
 from lte_jax.host.answers.markers import DISOWNED, TAKEN_BACK, in_ascii, last_markers
 from lte_jax.host.answers.phrases import UNSAFE
 from lte_jax.host.answers.sentences import (
+    SHARE,
     formulas,
     is_changed,
+    is_supposed,
     last_number,
     number_there,
     sentence_end,
@@ -31,7 +33,7 @@ class Found:
     """`answer` as written; `several` are all the boxes that belong together, or all the formulas of the last sentence.
 
     `named`: the same with their names, `x = 3`, where each has one. `joined`: a comma, "and" or "or" joins them, so
-    that one of them alone is not the answer.
+    that one of them alone is not the answer. `letter`: of a multiple-choice answer stated behind the last box.
     """
 
     answer: str
@@ -39,6 +41,7 @@ class Found:
     several: tuple[str, ...] = ()
     named: tuple[str, ...] = ()
     joined: bool = False
+    letter: str | None = None
 
 
 _TAG_OPEN, _TAG_CLOSE = "<answer>", "</answer>"
@@ -70,6 +73,12 @@ def _from_boxes(text: str, found: list[Boxed]) -> Found:
     return Found(found[-1].content, "box", contents, named, joined and not named)
 
 
+def _letter_after(text: str, truncated: bool) -> str | None:
+    """The D of "Answer: D" behind a box that holds a formula."""
+    answer, _ = _after_marker(in_ascii(text), truncated) if "nswer" in text or "hoice" in text else (None, 0)
+    return answer if answer and _CHOICE.fullmatch(answer) else None
+
+
 def _tagged(text: str) -> str | None:
     close = text.rfind(_TAG_CLOSE)
     opened = text.rfind(_TAG_OPEN, 0, close) if close >= 0 else -1
@@ -94,6 +103,7 @@ def _after_marker(text: str, truncated: bool) -> tuple[str | None, int]:
             or match["denied"]
             or DISOWNED.search(own)
             or UNSAFE.search(match.group().partition(" ")[2])
+            or text.startswith("?", end)
         ):
             answer = claim(text[match.end() : match.end() + _TAIL_CHARS], complete=not truncated)
         if answer is not None and answer not in taken_back and not TAKEN_BACK.search(text, end, end + _TAIL_CHARS):
@@ -111,7 +121,7 @@ def _whole(text: str) -> str | None:
     line = text.strip().strip("*`").strip()
     if not line or len(line) > _WHOLE_CHARS or "\n\n" in line or line.startswith("#"):
         return None
-    if line.isalpha() or _CHOICE.fullmatch(line):
+    if line.isalpha() or _CHOICE.fullmatch(line) or SHARE.fullmatch(line.rstrip(".")):
         return line
     if _FEW_WORDS.fullmatch(line) and meaning(line).op not in ("text", "list"):
         return line  # twenty-one; no solution
@@ -138,10 +148,11 @@ def _last(text: str) -> Found | None:
     if ends[2] == max(ends):
         return Found(letter[0], "last_choice")
     if ends[0] >= ends[1]:
-        if is_changed(tail, formula.begin, formula.end):
+        if is_changed(tail, formula.begin, formula.end) or is_supposed(tail, formula.begin, formula.end):
             return None
         return Found(formula.contents[-1], "last_formula", formula.contents, joined=formula.alternatives)
-    there = None if is_changed(tail, *number.span()) else number_there(tail, number)
+    changed = is_changed(tail, *number.span()) or is_supposed(tail, *number.span())
+    there = None if changed else number_there(tail, number)
     return Found(there, "last_number") if there else None
 
 
@@ -150,7 +161,7 @@ def extract(response: str, truncated: bool = False) -> Found | None:
     text = response[-MAX_RESPONSE_CHARS:]
     text = text[text.rfind("</think>") + len("</think>") :] if "</think>" in text else text
     if found := boxed(text, truncated):
-        return _from_boxes(text, found)
+        return replace(_from_boxes(text, found), letter=_letter_after(text[found[-1].end :], truncated))
     text = in_ascii(text)
     if tagged := _tagged(text):
         return _in_tag(tagged)

@@ -17,7 +17,9 @@ _BOUNDS = (
     rf"(?:{'|'.join(_COMPARED)}|other|rather|different) (?:than|from)(?: or equal to)?"
     r"|at (?:least|most|minimum|maximum)|up to|(?:a|the|an upper|a lower) (?:bound|limit) of|below|above|under|over"
     r"|beyond|exceed(?:s|ed|ing)?|within|between|in the range|ranges?|(?:minimum|maximum|excess) of|near(?:ly)?"
-    r"|close to|almost|short of|approach(?:es|ing)?|bounded by"
+    rf"|close to|almost|short of|approach(?:es|ing)?|bounded (?:above |below )?by|(?:{'|'.join(_COMPARED)}) or equal(?: to)?"
+    r"|differs? from|(?:coprime|prime|congruent|proportional|parallel|perpendicular|adjacent) to|used to be"
+    r"|(?:ends?|begins?|starts?) (?:in|with)"
 )
 _OF = (
     "square cube root roots reciprocal inverse logarithm log factorial multiple multiples divisor divisors factor "
@@ -30,11 +32,11 @@ _OPERATIONS = (
 _DOUBTS = (
     r"not|cannot|never|neither|nor|without|except|excluding|either|one of|none|some of|any of|unknown|unclear|perhaps"
     r"|maybe|possibly|wrong|incorrect|impossible|reject(?:s|ed)?|rules? out|ruled out|eliminat(?:e|es|ed)"
-    r"|exclud(?:e|es|ed)|ignore|unlike"
+    r"|exclud(?:e|es|ed)|ignore|unlike|(?:anything|all|any \w{1,12}|every \w{1,12}) but|a dozen"
 )
 _LABELS = (  # step 7, equation (7), July 7
     "step equation eq\\. theorem lemma case page line figure table question problem exercise chapter section example "
-    "method rule property base room January February March April May June July August September October November "
+    "method rule property base room item row column January February March April May June July August September October November "
     "December"
 ).split()
 _ENGLISH = rf"{_BOUNDS}|{_OPERATIONS}|{_DOUBTS}"
@@ -80,11 +82,11 @@ _VERDICTS = (
     "above below extraneous invalid"
 ).split()
 UNSAFE_AFTER = re.compile(
-    r"(?i)-[a-z]{2}|[\s$)*]{0,4}(?:(?:fails?|squared|cubed|minus|plus|choose|factorial|modulo|mod|divided by"
+    r"(?i)-[a-z]{2}|(?:st|nd|rd|th)\s[a-z]|[\s$)*]{0,4}(?:(?:fails?|squared|cubed|minus|plus|choose|factorial|modulo|mod|divided by"
     r"|multiplied by|or|nor|to the"
     r"|if|when|unless|otherwise|but|with|and remainder|remainder|as long as"
     rf"|to [0-9]|(?:{'|'.join(_COMPARED)})(?=\s{{1,2}}than)|and an? (?:half|third|quarter|bit)"
-    r"|times (?:[0-9a-z]|\$)|percent of|% of|out of|cannot|does not|can not|(?:is|are|was|does|can)n['’]t"
+    r"|of the list|times (?:[0-9a-z]|\$)|percent of|% of|out of|cannot|does not|can not|(?:is|are|was|does|can)n['’]t"
     rf"|(?:is|are|was|would be|seems?) (?:{'|'.join((*_VERDICTS, *_COMPARED))})|(?:{'|'.join(_ORDINALS)})s?|halves|half"
     rf"|doubled|tripled|halved)(?![^\W_])|\?|(?:\S{{1,12}}\s)?(?:{_OTHER})(?![^\W_])|{_IDEOGRAPH}{{0,6}}?(?:{_PARTS}))"
 )
@@ -105,6 +107,6 @@ COUNTED = re.compile(  # 42个苹果, 42円です
 )
 ENDING = re.compile(rf"\s?(?:{'|'.join(_ENDINGS)})[。.!\s]{{0,3}}\Z")
 COPULA = re.compile(
-    r"(?i)(?<![^\W_])(?:is|are|was|were|be|equals?|gives?|yields?|becomes?|makes?|est|vaut|es|ist|beträgt|lautet|é|è"
+    r"(?i)(?<![^\W_])(?:is|are|was|were|be|(?<!or )equals?|gives?|yields?|becomes?|makes?|est|vaut|es|ist|beträgt|lautet|é|è"
     r"|jest|adalah|равен|равна|равно|есть|это|هو|هي|يساوي)(?![\w'’])(?:\s{0,2}[:=])?|=|≈|(?:是|为|為|等于|は|:)"
 )

@@ -8,6 +8,7 @@ from lte_jax.host.answers.phrases import FOREIGN, SCALE, UNSAFE_AFTER, UNSAFE_BE
 from lte_jax.host.answers.tokens import FUNCTIONS, GREEK, WORDS
 
 _WINDOW = 64  # characters before a number that may change it
+_SENTENCE = 240  # characters of its sentence before it
 _WHY = "because since which where so as and\\sthe and\\snot hence thus therefore although though".split()
 _WHO = "he she we they it you the there this that his her its so".split()
 _END = re.compile(
@@ -24,8 +25,15 @@ _OR = re.compile(r"or|或|или|ou|oder")
 NUMBER = re.compile(
     r"(?<![A-Za-z0-9_.])-?[$€£]?(?:[0-9][0-9,]*(?:\.[0-9]+)?|\.[0-9]+)(?:[eE][+-]?[0-9]+|/[0-9]+)?\\?%?"
 )
+SHARE = re.compile(r"[0-9]{1,9} out of [0-9]{1,9}")
 _COMPARED_WITH = re.compile(r"(?:[<>≤≥≠]=?|!=|\\(?:leq?|geq?|lt|gt|neq?))\s{0,2}\Z")
 _ASIDE = re.compile(r"\s\((?:since|because|as|where|for|with|which|not|i\.e\.|so)\s[^()\n]{1,200}\)")
+_SUPPOSED = re.compile(
+    r"(?i)(?:\A|[.;:!?]\s)\s{0,3}(?:so |now |then )?(?:if|let(?:['’]s| us)?|suppose|assume|assuming|consider|try|guess|imagine|what if"
+    r"|whether)\b(?![^.;!?]{0,200}(?:,|\bthen\b|\bso\b))[^.;!?]{0,200}\Z"
+    r"|\b(?:students?|people|many|some|others?|most|they)\b[^.;,!?]{0,30}\b(?:answer|say|think|guess|claim|believe)s?\s{0,2}\Z"
+)
+_ONLY_A_GUESS = re.compile(r"(?i)\sis (?:a|the) (?:common|usual|popular|typical|wild|naive|first) (?:guess|mistake|error|answer|choice)\b")
 _REST_OF_EXPRESSION = re.compile(r"[)\]}^*/!%°π√²³A-Za-z0-9\\{(]*")
 _OPERATORS = frozenset({"+", "-", "*", "/", "^", "×", "·", "÷", "−", "\\times", "\\cdot", "\\div"})
 _JOINTS = _OPERATORS | frozenset(FUNCTIONS) | {"or"}
@@ -112,6 +120,12 @@ def is_changed(text: str, begin: int, end: int) -> bool:
     return bool(UNSAFE_BEFORE.search(line) or _COMPARED_WITH.search(line) or UNSAFE_AFTER.match(text, end))
 
 
+def is_supposed(text: str, begin: int, end: int) -> bool:
+    """Is text[begin:end] only tried, or what others say: "let x = 3", "suppose it is 3", "most people say 3"?"""
+    line = text[max(0, begin - _SENTENCE) : begin].rpartition("\n")[2]
+    return bool(_SUPPOSED.search(line) or _ONLY_A_GUESS.match(text, end))
+
+
 def last_number(text: str) -> re.Match | None:
     found = list(NUMBER.finditer(text))
     return found[-1] if found else None
@@ -133,7 +147,8 @@ def number_there(text: str, number: re.Match) -> str | None:
     while len(words) > 1 and words[-1] in ("and", "or") and _LISTED.fullmatch(words[-2]):
         taken[:0] = words[-2:]
         del words[-2:]
-    while words and len(taken) > 1 and words[-1].endswith(",") and _LISTED.fullmatch(words[-1]):
+    listed = [word.endswith(",") and _LISTED.fullmatch(word) is not None for word in words[-2:]]
+    while words and (len(taken) > 1 or listed == [True, True]) and words[-1].endswith(",") and _LISTED.fullmatch(words[-1]):
         taken.insert(0, words.pop())
     expression = " ".join(taken).rpartition("=")[2].strip(" ,;:*_")
     if expression and not unknown_words(expression):

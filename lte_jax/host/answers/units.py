@@ -16,7 +16,7 @@ _CANONICAL = {name: unit for unit, names in _NAMES.items() for name in (unit, *n
 _CHANGES = frozenset(
     "or and not no but more less than minus plus times divided multiplied doubled tripled halved factorial is isn't isnt was "
     "are were be wrong incorrect false maybe perhaps probably possibly unless except if to between either neither nor "
-    "choose answer half quarter quarters third thirds percent dozen hundred thousand million billion trillion "
+    "lakh crore grand percentage choose answer half quarter quarters third thirds percent dozen hundred thousand million billion trillion "
     "zero one two three four five six seven eight nine ten eleven twelve twenty thirty forty fifty".split()
 )
 # Short words that are counted or measured in. Other letters behind a number are variables: 3 ab, 6 xyz

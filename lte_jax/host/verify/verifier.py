@@ -147,10 +147,13 @@ def _prepare(gold: str, response: str, truncated: bool, conventions: Conventions
 
 
 def _candidates(gold: str, found: Found, conventions: ConventionsConfig) -> tuple[str, ...]:
-    """The answer, and of boxes that belong together all of them where the gold asks for several.
+    """The answer, and of boxes that belong together all of them where the gold asks for several. For a gold that is a
+    letter, the one that is stated behind boxes without a letter.
 
     `\\boxed{7} or \\boxed{8}` is never 8 alone; `x = \\boxed{3}, y = \\boxed{5}` is (3, 5) by its names.
     """
+    if found.letter and kind_of(gold) == "letter" and kind_of(found.answer) != "letter":
+        return (found.letter,)
     if len(found.several) < 2 or not conventions.join_boxes:
         return (found.answer,)
     together, kind = ", ".join(found.several), kind_of(gold)
@@ -170,7 +173,8 @@ def _verdict(item: _Item, outcomes: dict[Question, tuple[Status, float]], conven
     seconds = item.seconds + sum(took for _, _, took in results)
     equal = [text for text, status, _ in results if status is Status.EQUAL]
     text = equal[0] if equal else results[0][0]
-    rule = item.found.rule if text == item.found.answer else _JOINED[item.found.rule]
+    found = item.found
+    rule = found.rule if text == found.answer else "marker" if text == found.letter else _JOINED[found.rule]
     undecided = [status for _, status, _ in results if status in _NO_VERDICT]
     status = Status.EQUAL if equal else undecided[0] if undecided else results[0][1]
     return Verdict(bool(equal), status, item.gold, text, rule, seconds)
