@@ -123,6 +123,8 @@ def _call(name: str, parts: list[sympy.Expr]) -> sympy.Expr:
         for part in parts:
             if part.is_number and not abs(complex(part.evalf(6))) <= limit:
                 raise TooLarge(f"{name} of something too large")
+    if name == "binom" and parts[1].is_number and not parts[1].is_integer:
+        raise TooLarge("a binomial coefficient whose lower number is no integer")  # sympy takes minutes
     return _FUNCTIONS[name](*parts)
 
 
