@@ -188,4 +188,4 @@ def test_the_measure_sees_patterns_that_grow(bad):
 
 def test_patterns_in_tables_are_found():
     places = set(PATTERNS.values())
-    assert {"lte_jax.host.answers.normalise._PLAIN", "lte_jax.model_io.hub._ID"} <= places
+    assert {"lte_jax.host.answers.spellings.TEXT", "lte_jax.model_io.hub._ID"} <= places

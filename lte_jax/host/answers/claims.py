@@ -41,8 +41,8 @@ _NUMBER_FIRST = re.compile(
     r"(?P<number>[-+]?[$€£]?(?:[0-9][0-9,]*(?:\.[0-9]+)?|\.[0-9]+)(?:/[0-9]+)?\\?%?)(?P<rest>\D.*)?", re.DOTALL
 )
 _AFTER_UNIT = re.compile(
-    r"\s(?:of|in|for|to|that|left|altogether|total|at|on|with|remaining|each|from|who|whose|ways? to|there|you|we|he|she"
-    r"|they|it)\b"
+    r"\s(?:of|in|for|to|that|left|altogether|total|at|on|with|remaining|each|from|who|whose|ways? to|there|you|we|he"
+    r"|she|they|it)\b"
 )
 _LETTER_FIRST = re.compile(r"\(?([A-J])\)?,\s(?=[a-z]{1,12}\s[a-z])")
 _NAME_FIRST = re.compile(r"([A-Z][a-z]{1,20}(?: [A-Z][a-z]{1,20}){0,2}), (?:the|an?) [a-z][^0-9$]{0,200}\Z")

@@ -61,11 +61,13 @@ _OTHER_STEMS = (
 DISOWNED = re.compile(
     r"(?i)(?:\bnot|n['’]t|\bnever) (?:think|believe|say|mean|claim|know)\b"
     r"|\b(?:if|suppose|assume|whether|unless|until|doubt|wrong|incorrect|false|previous|earlier|initial|naive|trivial"
-    r"|no longer|is it true|expected|why)\b|(?<!only )\b(?:possible|potential|candidate|plausible)\s{0,2}\Z|не думаю|如果|假设|若|もし|\bnicht\b|\bn['’]est pas\b|\bno creo\b"
+    r"|no longer|is it true|expected|why)\b|(?<!only )\b(?:possible|potential|candidate|plausible)\s{0,2}\Z"
+    r"|не думаю|如果|假设|若|もし|\bnicht\b|\bn['’]est pas\b|\bno creo\b"
 )
 
 TAKEN_BACK = re.compile(  # said after an answer
-    r"(?i)\b(?:wait|just kidding|or rather|make that|but now it is|actually|correction|scratch that|on second thought|sorry|oops|hmm|(?:a|my|made a) mistake"
+    r"(?i)\b(?:wait|just kidding|or rather|make that|but now it is|actually|correction|scratch that|on second thought"
+    r"|sorry|oops|hmm|(?:a|my|made a) mistake"
     r"|(?:that|this|it)(?: is|['’]s) (?:wrong|incorrect|not right|not correct)"
     r"|(?:that|this|it) (?:can['’]t|cannot) be)\b"
     r"|等等|不对|不對|错了|錯了"

@@ -17,7 +17,8 @@ _BOUNDS = (
     rf"(?:{'|'.join(_COMPARED)}|other|rather|different) (?:than|from)(?: or equal to)?"
     r"|at (?:least|most|minimum|maximum)|up to|(?:a|the|an upper|a lower) (?:bound|limit) of|below|above|under|over"
     r"|beyond|exceed(?:s|ed|ing)?|within|between|in the range|ranges?|(?:minimum|maximum|excess) of|near(?:ly)?"
-    rf"|close to|almost|short of|approach(?:es|ing)?|bounded (?:above |below )?by|(?:{'|'.join(_COMPARED)}) or equal(?: to)?"
+    rf"|close to|almost|short of|approach(?:es|ing)?|bounded (?:above |below )?by"
+    rf"|(?:{'|'.join(_COMPARED)}) or equal(?: to)?"
     r"|differs? from|(?:coprime|prime|congruent|proportional|parallel|perpendicular|adjacent) to|used to be"
     r"|(?:ends?|begins?|starts?) (?:in|with)"
 )
@@ -36,8 +37,8 @@ _DOUBTS = (
 )
 _LABELS = (  # step 7, equation (7), July 7
     "step equation eq\\. theorem lemma case page line figure table question problem exercise chapter section example "
-    "method rule property base room item row column January February March April May June July August September October November "
-    "December"
+    "method rule property base room item row column January February March April May June July August September "
+    "October November December"
 ).split()
 _ENGLISH = rf"{_BOUNDS}|{_OPERATIONS}|{_DOUBTS}"
 _WORDS = {  # not, less, more, between, or, half, square, root, thousand, million …
@@ -82,7 +83,8 @@ _VERDICTS = (
     "above below extraneous invalid"
 ).split()
 UNSAFE_AFTER = re.compile(
-    r"(?i)-[a-z]{2}|(?:st|nd|rd|th)\s[a-z]|[\s$)*]{0,4}(?:(?:fails?|squared|cubed|minus|plus|choose|factorial|modulo|mod|divided by"
+    r"(?i)-[a-z]{2}|(?:st|nd|rd|th)\s[a-z]|[\s$)*]{0,4}(?:(?:fails?|squared|cubed|minus|plus|choose|factorial"
+    r"|modulo|mod|divided by"
     r"|multiplied by|or|nor|to the"
     r"|if|when|unless|otherwise|but|with|and remainder|remainder|as long as"
     rf"|to [0-9]|(?:{'|'.join(_COMPARED)})(?=\s{{1,2}}than)|and an? (?:half|third|quarter|bit)"
@@ -107,6 +109,7 @@ COUNTED = re.compile(  # 42个苹果, 42円です
 )
 ENDING = re.compile(rf"\s?(?:{'|'.join(_ENDINGS)})[。.!\s]{{0,3}}\Z")
 COPULA = re.compile(
-    r"(?i)(?<![^\W_])(?:is|are|was|were|be|(?<!or )equals?|gives?|yields?|becomes?|makes?|est|vaut|es|ist|beträgt|lautet|é|è"
+    r"(?i)(?<![^\W_])(?:is|are|was|were|be|(?<!or )equals?|gives?|yields?|becomes?|makes?|est|vaut|es|ist|beträgt"
+    r"|lautet|é|è"
     r"|jest|adalah|равен|равна|равно|есть|это|هو|هي|يساوي)(?![\w'’])(?:\s{0,2}[:=])?|=|≈|(?:是|为|為|等于|は|:)"
 )

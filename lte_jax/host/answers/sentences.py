@@ -29,11 +29,14 @@ SHARE = re.compile(r"[0-9]{1,9} out of [0-9]{1,9}")
 _COMPARED_WITH = re.compile(r"(?:[<>≤≥≠]=?|!=|\\(?:leq?|geq?|lt|gt|neq?))\s{0,2}\Z")
 _ASIDE = re.compile(r"\s\((?:since|because|as|where|for|with|which|not|i\.e\.|so)\s[^()\n]{1,200}\)")
 _SUPPOSED = re.compile(
-    r"(?i)(?:\A|[.;:!?]\s)\s{0,3}(?:so |now |then )?(?:if|let(?:['’]s| us)?|suppose|assume|assuming|consider|try|guess|imagine|what if"
-    r"|whether)\b(?![^.;!?]{0,200}(?:,|\bthen\b|\bso\b))[^.;!?]{0,200}\Z"
-    r"|\b(?:students?|people|many|some|others?|most|they)\b[^.;,!?]{0,30}\b(?:answer|say|think|guess|claim|believe)s?\s{0,2}\Z"
+    r"(?i)(?:\A|[.;:!?]\s)\s{0,3}(?:so |now |then )?(?:if|let(?:['’]s| us)?|suppose|assume|assuming"
+    r"|consider|try|guess|imagine|what if|whether)\b(?![^.;!?]{0,200}(?:,|\bthen\b|\bso\b))[^.;!?]{0,200}\Z"
+    r"|\b(?:students?|people|many|some|others?|most|they)\b[^.;,!?]{0,30}"
+    r"\b(?:answer|say|think|guess|claim|believe)s?\s{0,2}\Z"
 )
-_ONLY_A_GUESS = re.compile(r"(?i)\sis (?:a|the) (?:common|usual|popular|typical|wild|naive|first) (?:guess|mistake|error|answer|choice)\b")
+_ONLY_A_GUESS = re.compile(
+    r"(?i)\sis (?:a|the) (?:common|usual|popular|typical|wild|naive|first) (?:guess|mistake|error|answer|choice)\b"
+)
 _REST_OF_EXPRESSION = re.compile(r"[)\]}^*/!%°π√²³A-Za-z0-9\\{(]*")
 _OPERATORS = frozenset({"+", "-", "*", "/", "^", "×", "·", "÷", "−", "\\times", "\\cdot", "\\div"})
 _JOINTS = _OPERATORS | frozenset(FUNCTIONS) | {"or"}
@@ -46,7 +49,8 @@ _LETTERS = re.compile(rf"[A-Za-z]{{2,}}|{FOREIGN}")
 _KNOWN_WORDS = (frozenset(FUNCTIONS) - {"factorial"}) | GREEK | frozenset(WORDS)
 _KNOWN_WORDS |= {"U", "mod", "cm", "mm", "km", "kg", "degrees", "np"}
 _STATES = re.compile(
-    r"(?i)(?<![\w\\])(?:is|are|was|were|equals|has|have|had|gives|makes|made|earns|needs|will|can|should|must)(?![\w'’])"
+    r"(?i)(?<![\w\\])(?:is|are|was|were|equals|has|have|had|gives|makes|made|earns|needs|will|can|should"
+    r"|must)(?![\w'’])"
 )
 _GROUP = re.compile(r"\\[A-Za-z]+\*?\s?(?:\{[A-Za-z ,.:'-]*\})?|\$[^$]*\$")
 _CONDITION = re.compile(r"(?i)\b(?:where|for|with|if|when|such that|except)\b")
@@ -147,14 +151,18 @@ def number_there(text: str, number: re.Match) -> str | None:
     while len(words) > 1 and words[-1] in ("and", "or") and _LISTED.fullmatch(words[-2]):
         taken[:0] = words[-2:]
         del words[-2:]
-    listed = [word.endswith(",") and _LISTED.fullmatch(word) is not None for word in words[-2:]]
-    while words and (len(taken) > 1 or listed == [True, True]) and words[-1].endswith(",") and _LISTED.fullmatch(words[-1]):
-        taken.insert(0, words.pop())
+    if len(taken) > 1 or sum(map(_is_item, words[-2:])) == 2:
+        while words and _is_item(words[-1]):
+            taken.insert(0, words.pop())
     expression = " ".join(taken).rpartition("=")[2].strip(" ,;:*_")
     if expression and not unknown_words(expression):
         return expression
     joined = _OPERATOR_BEFORE.search(text, max(start, number.start() - _WINDOW), number.start())
     return None if joined else number.group().rstrip(",")
+
+
+def _is_item(word: str) -> bool:
+    return word.endswith(",") and _LISTED.fullmatch(word) is not None
 
 
 def _open_brackets(text: str) -> bool:

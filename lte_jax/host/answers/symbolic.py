@@ -3,8 +3,6 @@
 Runs in workers only: whatever hangs or grows here is killed there. No string is ever handed to sympy.
 """
 
-import math
-import random
 from collections.abc import Iterator
 from contextlib import suppress
 from fractions import Fraction
@@ -13,9 +11,10 @@ import sympy
 
 from lte_jax.host.answers.exact import ExactArithmetic, base_value, infinity, power, rational
 from lte_jax.host.answers.limits import MAX_EXPONENT, MAX_FACTORIAL, MAX_TOWER
+from lte_jax.host.answers.numeric import MAX_DIGITS, evaluate, is_on_one_branch, near, points_for, spread
 from lte_jax.host.answers.polynomials import same_zeros
 from lte_jax.host.answers.series import Allowance, written_out
-from lte_jax.host.answers.syntax import DUMMY, Node, TooLarge, Undecided, Unreadable, replace, walk
+from lte_jax.host.answers.syntax import Node, TooLarge, Undecided, Unreadable, replace, walk
 
 _CONSTANTS = {"pi": sympy.pi, "e": sympy.E, "i": sympy.I, "inf": sympy.oo}
 _FUNCTIONS = {
@@ -28,15 +27,11 @@ _FUNCTIONS = {
     "max": sympy.Max, "min": sympy.Min, "gcd": sympy.Function("gcd"), "lcm": sympy.Function("lcm"),
     "double factorial": sympy.factorial2, "mod": sympy.Mod, "cis": lambda x: sympy.exp(sympy.I * x),
 }  # fmt: skip
-_SERIES = {"sum": sympy.Sum, "prod": sympy.Product}
 _TRIGONOMETRIC = frozenset("sin cos tan cot sec csc cis".split())
 _INTEGER_FUNCTIONS = frozenset({"factorial", "double factorial", "binom", "mod"})
 _STEPS = frozenset({"floor", "ceil"})
 _INTEGER_NAMES = frozenset("ijklmnpqNMK")  # by custom: of a floor of n/2 only whole n count
 _DIGITS = 60  # of a numerical comparison, and twice the digits by which the parts of the answers differ in size
-_MAX_DIGITS = 20_000  # beyond it two values that no rule makes equal are held to be different
-_MAX_TERMS, _MAX_OPERATIONS = 200, 20_000  # of a sum or product that is written out at a point
-_POINTS = 6
 _ENOUGH_POINTS = 3
 
 
@@ -92,14 +87,15 @@ def _combine(node: Node, parts: list[sympy.Expr], degrees: bool) -> sympy.Expr:
 
 
 def _series(node: Node, degrees: bool) -> sympy.Expr:
-    """Written out where its ends are numbers, else as sympy has it, for `_evaluate` to write out at a point."""
+    """Written out where its ends are numbers, else as sympy has it, for `numeric.evaluate` to write out at a point."""
     if infinity(node.args[0]) or infinity(node.args[1]):
         raise TooLarge("an endless sum or product, which equals only one that is written alike")
     terms = written_out(node, Allowance())
     if terms is not None:
         return (sympy.Add if node.value[0] == "sum" else sympy.Mul)(*(build(term, degrees) for term in terms))
     first, last, body = (build(part, degrees) for part in node.args)
-    return _SERIES[node.value[0]](body, (sympy.Symbol(node.value[1]), first, last))
+    series_of = sympy.Sum if node.value[0] == "sum" else sympy.Product
+    return series_of(body, (sympy.Symbol(node.value[1]), first, last))
 
 
 def _power(base: sympy.Expr, exponent: sympy.Expr) -> sympy.Expr:
@@ -151,12 +147,12 @@ class SymbolicArithmetic:
             return True
         if not tolerance and _expandable(left) and _expandable(right) and sympy.expand(left - right) == 0:
             return True
-        self.digits = _DIGITS + 2 * _spread(left, right)
-        if self.digits > _MAX_DIGITS:
+        self.digits = _DIGITS + 2 * spread(left, right)
+        if self.digits > MAX_DIGITS:
             return False
         n_points, n_wanted = 0, _ENOUGH_POINTS if left.free_symbols | right.free_symbols else 1
         for a, b in self._values(gold, answer, left, right):
-            if not _near(a, b, tolerance, self.digits):
+            if not near(a, b, tolerance, self.digits):
                 return False
             n_points += 1
         return n_points >= n_wanted
@@ -171,18 +167,18 @@ class SymbolicArithmetic:
             return True
         if (same := same_zeros(left, right)) is not None:
             return same
-        self.digits = _DIGITS + 2 * _spread(left, right)
-        if self.digits > _MAX_DIGITS:
+        self.digits = _DIGITS + 2 * spread(left, right)
+        if self.digits > MAX_DIGITS:
             return False
         first, n_points = None, 0
         for a, b in self._values(gold, answer, left, right):
             if b == 0:
                 continue
             first = a / b if first is None else first
-            if not _near(first, a / b, 0.0, self.digits):
+            if not near(first, a / b, 0.0, self.digits):
                 return False
             n_points += 1
-        return n_points >= _ENOUGH_POINTS and not _near(first, sympy.Float(0), 0.0, self.digits)
+        return n_points >= _ENOUGH_POINTS and not near(first, sympy.Float(0), 0.0, self.digits)
 
     def _build(self, node: Node) -> sympy.Expr:
         if _tower(node) > MAX_TOWER:
@@ -204,105 +200,15 @@ class SymbolicArithmetic:
         counted = functions & _STEPS and all(name.name in _INTEGER_NAMES for name in names)
         series = any(part.op == "series" for part in parts)
         whole = bool(series or functions & _INTEGER_FUNCTIONS or counted)
-        for point in _points(names, whole, highest=9 if series else 30) if names else [{}]:
-            pair = _evaluate(left, point, self.digits), _evaluate(right, point, self.digits)
+        for point in points_for(names, whole, highest=9 if series else 30) if names else [{}]:
+            pair = evaluate(left, point, self.digits), evaluate(right, point, self.digits)
             if None in pair:
                 continue
             if any(value < 0 for value in point.values()) and not all(
-                _one_branch(side, point) for side in (left, right)
+                is_on_one_branch(side, point) for side in (left, right)
             ):
                 continue
             yield pair
-
-
-def _spread(*expressions: sympy.Expr) -> int:
-    """By how many decimal digits numbers, powers and functions in the answers are larger or smaller than one, all told:
-    no sum of their products that is not zero is closer to zero than about that."""
-    total = 0.0
-    for part in set().union(*(sympy.preorder_traversal(expression) for expression in expressions)):
-        if part.is_Rational:
-            total += abs(_log10(abs(part.p)) - _log10(part.q))
-        elif (part.is_Pow or part.is_Function) and not part.free_symbols:
-            size = abs(part.evalf(8, maxn=_MAX_DIGITS))
-            if size.is_Float and size > 0:
-                total += abs(float(sympy.log(size, 10).evalf(6)))
-    return math.ceil(total)
-
-
-def _log10(value: int) -> float:
-    return value.bit_length() * math.log10(2) if value > 1 else 0.0
-
-
-def _points(names: list[sympy.Symbol], whole: bool, highest: int) -> list[dict]:
-    """Fixed random points: positive ones, some negative where there is one variable, integers up to `highest`
-    where steps occur."""
-    source = random.Random(20251126)
-    if whole:
-        return [{name: sympy.Integer(source.randint(2, highest)) for name in names} for _ in range(2 * _POINTS)]
-    counted = [name for name in names if name.name.startswith((f"{DUMMY}Z", f"{DUMMY}N"))]
-    points = [{name: sympy.Rational(source.randint(300, 2900), 1009) for name in names} for _ in range(_POINTS)]
-    for at in range(_POINTS // 2):  # each name is negative somewhere, and so is their product: |ab| is not ab
-        signs = [-1 if at == 0 or (at + place) % 2 else 1 for place in range(len(names))]
-        values = [sympy.Rational(sign * source.randint(300, 2900), 1009) for sign in signs]
-        points.append(dict(zip(names, values, strict=True)))
-    whole_places = [{name: sympy.Integer(2 * source.randint(1, 15) + at % 2) for name in counted} for at in range(9)]
-    return [point | places for point, places in zip(points, whole_places, strict=True)]
-
-
-def _one_branch(expression: sympy.Expr, point: dict) -> bool:
-    """No root or logarithm of a negative number, where the branch is a matter of taste, and a real value."""
-    inner = [part.base for part in expression.atoms(sympy.Pow) if not part.exp.is_Integer]
-    inner += [part.args[0] for part in expression.atoms(sympy.log)]
-    values = [part.evalf(6, subs=point) for part in (*inner, expression)]
-    return all(value.is_real for value in values) and all(value > 0 for value in values[:-1])
-
-
-def _evaluate(expression: sympy.Expr, point: dict, digits: int) -> sympy.Expr | None:
-    """A finite number, or None where there is none or getting there would take too long."""
-    try:
-        if expression.has(*_SERIES.values()):
-            expression = _without_series(expression.subs(point))
-        if expression is None or not _bounded(expression, point):
-            return None
-        value = expression.evalf(digits, subs=point, maxn=4 * digits)
-        parts = value.as_real_imag()
-    except (ArithmeticError, ValueError, TypeError, NotImplementedError):
-        return None  # sympy's ways of saying that there is no number here
-    return value if all(part.is_Float or part.is_Rational for part in parts) and value.is_finite else None
-
-
-def _without_series(expression: sympy.Expr) -> sympy.Expr | None:
-    """Inner sums and products are written out where an outer one has been; None where one has too many terms."""
-    while found := expression.atoms(*_SERIES.values()):
-        outer = max(found, key=lambda part: part.count_ops())
-        index, first, last = outer.limits[0]
-        if not (first.is_Integer and last.is_Integer) or last - first >= _MAX_TERMS:
-            return None
-        terms = [outer.function.subs(index, place) for place in range(int(first), int(last) + 1)]
-        total = sympy.Add(*terms) if isinstance(outer, sympy.Sum) else sympy.Mul(*terms)
-        expression = expression.xreplace({outer: total})
-        if expression.count_ops() > _MAX_OPERATIONS:
-            return None
-    return expression
-
-
-def _bounded(expression: sympy.Expr, point: dict) -> bool:
-    """Are all exponents and factorials small at this point? Inner ones are looked at first."""
-    steep = expression.atoms(sympy.Pow, sympy.exp, sympy.factorial, sympy.factorial2, sympy.binomial)
-    for part in sorted(steep, key=lambda part: part.count_ops()):
-        is_power = isinstance(part, (sympy.Pow, sympy.exp))
-        limit = MAX_EXPONENT if is_power else MAX_FACTORIAL
-        for size in (part.exp,) if is_power else part.args:
-            if not size.is_Rational and not abs(complex(size.evalf(6, subs=point))) <= limit:
-                return False
-    return True
-
-
-def _near(left: sympy.Expr, right: sympy.Expr, tolerance: float, digits: int) -> bool:
-    """Equal to `tolerance` relative to the left, or to nearly all digits; what is below all digits is zero."""
-    size = max(abs(left), abs(right))
-    allowed = tolerance * abs(left) if tolerance else size * sympy.Float(10, digits) ** (20 - digits)
-    return bool(abs(left - right) <= allowed) or bool(size <= sympy.Float(10, digits) ** (20 - digits))
 
 
 def _readings(gold: Node, answer: Node) -> list[tuple[Node, Node]]:

@@ -14,18 +14,20 @@ _NAMES = {
 _CANONICAL = {name: unit for unit, names in _NAMES.items() for name in (unit, *names.split())}
 # What no unit has among its words: it changes the number, or says something about it
 _CHANGES = frozenset(
-    "or and not no but more less than minus plus times divided multiplied doubled tripled halved factorial is isn't isnt was "
-    "are were be wrong incorrect false maybe perhaps probably possibly unless except if to between either neither nor "
-    "lakh crore grand percentage choose answer half quarter quarters third thirds percent dozen hundred thousand million billion trillion "
-    "zero one two three four five six seven eight nine ten eleven twelve twenty thirty forty fifty".split()
+    "or and not no but more less than minus plus times divided multiplied doubled tripled halved factorial is isn't "
+    "isnt was  are were be wrong incorrect false maybe perhaps probably possibly unless except if to between either "
+    "neither nor  lakh crore grand percentage choose answer half quarter quarters third thirds percent dozen hundred "
+    "thousand million billion trillion  zero one two three four five six seven eight nine ten eleven twelve twenty "
+    "thirty forty fifty".split()
 )
 # Short words that are counted or measured in. Other letters behind a number are variables: 3 ab, 6 xyz
 _SHORT = frozenset(
-    "ft in yd mi mm cm dm km nm mg kg lb lbs oz gal qt pt ml cl dl hr hrs hz khz mhz db gb mb kb tb rpm mph kph fps psi "
-    "sec min ms mol rad deg ton bar kj kw kwh mw pa ev cal amp ohm sq cu cc pts yds pct men man car cat dog box egg eggs "
-    "pen hen boy way cup day bag can jar bus pie pea toy key row set cow pig fox hat job map net nut pot tin tub tie win "
-    "ray arc arcs ant ants ace aces bee bit bed cap cut die dot eel elf gem gum gun hit inn ivy jet kid lap leg mat "
-    "mug oak oar owl pan pin pit rod rug run tap tip top van vet web wig zoo act acts inch of per".split()
+    "ft in yd mi mm cm dm km nm mg kg lb lbs oz gal qt pt ml cl dl hr hrs hz khz mhz db gb mb kb tb rpm mph kph "
+    "fps psi sec min ms mol rad deg ton bar kj kw kwh mw pa ev cal amp ohm sq cu cc pts yds pct men man car cat "
+    "dog box egg eggs pen hen boy way cup day bag can jar bus pie pea toy key row set cow pig fox hat job map net "
+    "nut pot tin tub tie win ray arc arcs ant ants ace aces bee bit bed cap cut die dot eel elf gem gum gun hit "
+    "inn ivy jet kid lap leg mat mug oak oar owl pan pin pit rod rug run tap tip top van vet web wig zoo act acts "
+    "inch of per".split()
 )
 _VOWEL_WITHIN = re.compile(r"(?i)[a-z]{1,30}[aeiou]")
 _COMPOUNDS = {"mph": (("mi", 1), ("h", -1))}
