@@ -107,12 +107,12 @@ class Forks(Again):
     forks = True
 
     def first(self, plan: Plan, memory: dict) -> tuple[Part, ...]:
-        """Of every third group one response begins with a given text, and one is a solution that is there."""
+        """Of every third group one response begins with a given text, one is a solution that is there, one is hinted."""
         if int(plan.problem.id[1:]) % 3:
             return super().first(plan, memory)
         step = Given.written((5, 6), Kind.UNTRAINED)
         trace = Given.written((5, 6, STOP_IDS[0]), Kind.OFF_POLICY, whole=True)
-        return Part(plan.prompt, 2), Part(plan.prompt, 1, step), Part(plan.prompt, 1, trace)
+        return Part(plan.prompt, 2), Part(plan.prompt, 1, step), Part(plan.prompt, 1, trace), Part(HINTED, 1)
 
     def retry(self, group: Group, memory: dict) -> Retry | None:
         self.asked.append((group.index, len(group.attempts)))
@@ -187,10 +187,19 @@ def test_a_strategy_may_shape_the_first_round_and_the_other_groups_draw_as_befor
         n_same = 3 if group.index % 3 else 2
         pairs = zip(group.initial[:n_same], before.initial, strict=False)
         assert all(np.array_equal(ours.response.tokens, theirs.response.tokens) for ours, theirs in pairs)
-        assert group.initial == group.members and len(group.initial) == (3 if group.index % 3 else 4)
-    step, trace = forked[3].initial[2:]
+        assert group.initial == group.members and len(group.initial) == (3 if group.index % 3 else 5)
+    step, trace, hinted = forked[3].initial[2:]
     assert step.n_given == 2 and step.spans[0] == Span(2, Kind.UNTRAINED) and step.spans[1].kind is Kind.ON_POLICY
     assert trace.n_given == 3 == len(trace.response) and trace.spans == (Span(3, Kind.OFF_POLICY),)
+    assert hinted.origin is Origin.HINTED and hinted.off_policy and step.origin is Origin.PLAIN
+
+
+def test_what_is_drawn_behind_a_beginning_does_not_depend_on_the_layout(forked):
+    """Several sizes of prefills and caches, one prefill after the other."""
+    many = collect(engine(shrink=False, prefill_rows=1), Forks())
+    for ours, theirs in zip(many, forked, strict=True):
+        pairs = zip(all_rollouts(ours), all_rollouts(theirs), strict=True)
+        assert all(np.array_equal(a.response.tokens, b.response.tokens) for a, b in pairs)
 
 
 def test_a_strategy_that_continues_responses_says_so():

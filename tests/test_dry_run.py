@@ -99,6 +99,15 @@ def test_a_custom_reward_is_tried_on_every_file(model, problems, tmp_path, monke
     assert "tried.py:4, in never: KeyError: 'level'" in done.stderr
 
 
+def test_a_first_round_is_as_large_as_its_strategy_makes_it(model, problems, tmp_path, monkeypatch):
+    code = "from lte_jax.host.explore import Strategy\nfrom lte_jax.records import Part\n\n\nclass Double(Strategy):\n"
+    code += "    def first(self, plan, memory):\n        return (Part(plan.prompt, 2 * plan.n),)\n"
+    (tmp_path / "doubling.py").write_text(code)
+    monkeypatch.chdir(tmp_path)
+    said = dry_run(ROOT / "configs/qwen3-4b-grpo.yaml", model, problems, "explore.strategy=doubling:Double").output
+    assert " problems x 16 responses = " in said
+
+
 def test_luffy_wants_traces_that_fit(model, problems, tmp_path):
     config = ROOT / "configs/qwen3-4b-luffy.yaml"
     said = dry_run(config, model, problems).output
