@@ -13,6 +13,7 @@ from lte_jax.host.diagnose import all_rollouts, last_round
 from lte_jax.host.tokenizers.stops import StopStrings
 from lte_jax.records import (
     Annealing,
+    Attempt,
     Context,
     Given,
     Group,
@@ -65,13 +66,27 @@ def test_a_response_that_is_continued_from_its_own_beginning_is_drawn_again_to_t
 
 
 def test_branches_of_one_beginning_share_its_prefill_and_differ():
-    made = engine(**ONE_SIZE)
-    given = Given.written((5, 6, 7, 8), Kind.UNTRAINED)
+    given = Given.written(tuple(range(20, 31)) * 2, Kind.UNTRAINED)
     asked = [Request(prompt(9, 8), (7, TRAIN, 2, 0, 1, index), given) for index in range(5)]
-    responses = [response for _, response in made.generate(asked, SAMPLING)]
-    assert made.meter.take()[1]["prefill_tokens"] == 2 + 4
-    assert all(response.tokens[:4].tolist() == [5, 6, 7, 8] for response in responses)
-    assert len({tuple(response.tokens) for response in responses}) == 5
+    drawn = []
+    for made in (engine(**ONE_SIZE), engine(shrink=False, prefill_rows=1)):
+        drawn.append(dict(made.generate(asked, SAMPLING)))
+        assert made.meter.take()[1]["prefill_tokens"] == 2 + 22
+    assert all(response.tokens[:22].tolist() == [*given.tokens] for response in drawn[0].values())
+    assert len({tuple(response.tokens) for response in drawn[0].values()}) == 5
+    assert all(np.array_equal(response.tokens, drawn[1][place].tokens) for place, response in drawn[0].items())
+
+
+def test_what_is_given_is_not_cut():
+    """Nor is what is drawn, by a stop string that was given."""
+    given = Given.written((8, 44, 9), Kind.UNTRAINED)
+    asked = [Request(prompt(9, 8), (7, TRAIN, 2, 0, 1, index), given) for index in range(3)]
+    cutting = engine(cut=StopStrings(("44",), without_stop).cut, **ONE_SIZE)
+    cut, whole = dict(cutting.generate(asked, SAMPLING)), dict(engine(**ONE_SIZE).generate(asked, SAMPLING))
+    for place, response in whole.items():
+        drawn = response.tokens[3:].tolist()
+        end = 3 + drawn.index(44) + 1 if 44 in drawn else None
+        np.testing.assert_array_equal(cut[place].tokens, response.tokens[:end])
 
 
 @pytest.mark.parametrize(
@@ -122,6 +137,10 @@ class Forks(Again):
             return Retry((Part(NOTE, 2),), Origin.HINTED, None, purpose=Purpose.NOTE)
         fork = Part(group.prompt, 2, half(group))
         return Retry((fork, Part(HINTED, 1)), Origin.EXTRA, None)
+
+    def merge(self, group: Group, attempt: Attempt) -> Group:
+        assert not attempt.is_note
+        return super().merge(group, attempt)
 
 
 NOTE, HINTED = prompt(9, 9), prompt(8, 8)

@@ -247,7 +247,7 @@ def test_a_rescued_group_is_some_pass():
 
 def test_a_note_is_no_round_and_no_failure():
     noted = Retry((Part(HINTED, 1),), Origin.HINTED, None, purpose=Purpose.NOTE)
-    its = replace(none_pass("1", "2"), attempts=(Attempt(noted, (rollout(None, origin=Origin.HINTED),)),))
+    its = replace(none_pass("1", "2"), attempts=(Attempt(noted, (rollout(None, truncated=True),)),))
     for strategy in (Extra(tools()), lte()):
         retry = strategy.retry(its, {})
         assert retry is not None and retry.mode is FailureMode.NONE_TRUNCATED

@@ -7,7 +7,8 @@ from etils import epath
 from handmade import HINTED, PROMPT, group, right, rollout, wrong
 
 from lte_jax.records import Attempt, Given, Kind, Origin, Part, Purpose, Retry
-from lte_jax.storage.run_files import RunFiles, graded_attempts, read_metrics, read_rollouts, whole_lines
+from lte_jax.storage.outcomes import graded_attempts
+from lte_jax.storage.run_files import RunFiles, read_metrics, read_rollouts, whole_lines
 
 
 def test_a_response_with_line_separators_reads_back(tmp_path):
