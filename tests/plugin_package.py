@@ -1,5 +1,5 @@
-"""A package of a user's own, written outside of the repository: a strategy, a credit, a curriculum and an objective with a
-metric."""
+"""A package of a user's own, written outside of the repository: a strategy, a label, a credit with a feature, a
+curriculum, a regulariser, and an objective with a metric."""
 
 from pathlib import Path
 
@@ -9,13 +9,16 @@ from dataclasses import dataclass, replace
 import jax.numpy as jnp
 from pydantic import BaseModel, ConfigDict
 
+from lte_jax.device.features import Feature
 from lte_jax.device.objectives import Objective
+from lte_jax.device.regularisers import Regulariser
 from lte_jax.host.credit import Credit
 from lte_jax.host.curriculum import Curriculum, remember
 from lte_jax.host.explore import Strategy, mix
+from lte_jax.host.labels import Label
 from lte_jax.metric import Metric
 from lte_jax.host.problems import take
-from lte_jax.records import FailureMode, Given, Kind, Lesson, Origin, Part, PassLevel, Plan, Purpose, Retry
+from lte_jax.records import FailureMode, Given, Kind, Lesson, Origin, Part, PassLevel, Plan, Purpose, Retry, Status
 from lte_jax.host.diagnose import pass_level
 
 
@@ -57,6 +60,26 @@ class Again(Strategy):
         return {"steps": memory.get("steps", 0) + 1}
 
 
+@dataclass(frozen=True)
+class Lone(Label):
+    """Of several right rollouts of a round only the shortest counts."""
+
+    def label(self, group, rollouts):
+        right = [(len(rollout.response), place) for place, rollout in enumerate(rollouts) if rollout.correct]
+        if len(right) < 2:
+            return rollouts
+        kept = self.decisions.decide(group, f"kept, round {rollouts[0].round}", lambda: min(right)[1])
+        return tuple(
+            replace(each, verdict=replace(each.verdict, correct=False, status=Status.DIFFERENT), verified=each.verdict)
+            if each.correct and place != kept
+            else each
+            for place, each in enumerate(rollouts)
+        )
+
+
+LIKELY = Feature(lambda seen, args: args.n * seen.logp_BT, per_token=True, args=Settings)
+
+
 class Share(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     first: float = 0.5
@@ -64,15 +87,22 @@ class Share(BaseModel):
 
 @dataclass(frozen=True)
 class Late(Credit):
-    """A share of the advantage for the first two tokens; remembers the groups that it has seen."""
+    """A share of the advantage for the first two tokens, where the first was no surprise; remembers how many groups and
+    tokens it has seen."""
 
     Args = Share
+    features = ("someones_methods:LIKELY",)
 
     def advantages(self, group, values, memory):
-        return [value and ((0, value * self.args.first), (2, value)) for value in values]
+        return [self._of(value, *found.values()) for value, found in zip(values, group.features, strict=True)]
+
+    def _of(self, value, likely_T=()):
+        return value and ((0, value * (self.args.first if likely_T[0] > -1 else 1.0)), (2, value))
 
     def observe(self, memory, groups):
-        return {"groups": memory.get("groups", 0) + len(groups)}
+        found = [likely_T for group in groups for features in group.features for likely_T in features.values()]
+        n_tokens = memory.get("tokens", 0) + sum(map(len, found))
+        return {"groups": memory.get("groups", 0) + len(groups), "tokens": n_tokens}
 
 
 @dataclass(frozen=True)
@@ -86,6 +116,21 @@ class Uneven(Curriculum):
 
     def observe(self, memory, groups):
         return {**remember(memory, groups, 8), "steps": memory.get("steps", 0) + 1}
+
+
+def _kept_near(tokens, scalars):
+    gap_BT = tokens.logp_BT - tokens.targets["old"]
+    return scalars["weight"] * tokens.args.n * gap_BT**2, {"near/gap": jnp.abs(gap_BT)}
+
+
+NEAR = Regulariser(
+    _kept_near,
+    metrics=(Metric("near/gap", "mean", "Gap", "nats per token"),),
+    args=Settings,
+    targets=lambda seen, args: {"old": seen.logp_BT},
+    scalars=lambda before, args: {"weight": before.memory.get("weight", 0.1)},
+    observe=lambda memory, row, args: {"weight": memory.get("weight", 0.1) + row.get("near/gap", 0.0)},
+)
 
 
 def _squared(tokens, config):
@@ -104,6 +149,10 @@ OVERRIDES = [
     "explore.strategy=someones_methods:Again",
     "explore.args={n: 3}",
     "curriculum.name=someones_methods:Uneven",
+    "explore.labels=someones_methods:Lone",
+    "advantage.feature_args={'someones_methods:LIKELY': {n: 3}}",
+    "loss.regularisers=['someones_methods:NEAR']",
+    "loss.regulariser_args={'someones_methods:NEAR': {n: 5}}",
     "advantage.credits=['someones_methods:Late']",
     "advantage.args={'someones_methods:Late': {first: 0.25}}",
     "loss.on_policy_objective=someones_methods:SQUARED",

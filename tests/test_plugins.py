@@ -13,8 +13,10 @@ from pydantic import BaseModel
 
 from lte_jax.config import ConfigError, Kind, build
 from lte_jax.device import objectives
-from lte_jax.host.credits import make_credits
+from lte_jax.device.regularisers import REGULARISERS
+from lte_jax.host.credits import CREDITS, make_credits
 from lte_jax.host.curricula import CURRICULA, make_curriculum
+from lte_jax.host.labels import LABELS, make_label
 from lte_jax.host.strategies import STRATEGIES, make_strategy
 from lte_jax.metric import Metric, by_name
 from lte_jax.plugins import arguments, resolve
@@ -57,6 +59,8 @@ def test_a_class_of_another_kind_is_refused():
         make_curriculum(build({"curriculum": {"name": "json:JSONDecoder"}}), [], None)
     with pytest.raises(ConfigError, match="wanted a subclass of lte_jax.host.credit.Credit"):
         make_credits(build({"advantage": {"credits": ["json:JSONDecoder"]}}))
+    with pytest.raises(ConfigError, match="wanted a subclass of lte_jax.host.labels.Label"):
+        make_label(build({"explore": {"labels": "json:JSONDecoder"}}), None, None)
 
 
 def test_settings_of_a_plug_in_are_its_models():
@@ -78,13 +82,15 @@ def test_the_names_that_the_settings_know_are_those_of_the_code():
     known = {
         ("explore", "strategy"): STRATEGIES,
         ("curriculum", "name"): CURRICULA,
+        ("explore", "labels"): LABELS,
         ("loss", "on_policy_objective"): objectives.ON_POLICY_OBJECTIVES,
         ("loss", "hinted_objective"): objectives.HINTED_OBJECTIVES,
         ("loss", "supervised_objective"): objectives.SUPERVISED_OBJECTIVES,
     }
-    for (section, name), code in known.items():
+    several = {("advantage", "credits"): CREDITS, ("loss", "regularisers"): REGULARISERS}
+    for (section, name), code in (known | several).items():
         with pytest.raises(ConfigError) as error:
-            build({section: {name: "?"}})
+            build({section: {name: ["?"] if (section, name) in several else "?"}})
         assert f"wanted one of {', '.join(code)}, or" in str(error.value)
 
 
@@ -104,11 +110,12 @@ def test_an_objective_of_ones_own_reads_its_settings_and_shows_its_metrics(on_th
 
 
 def test_code_of_ones_own_is_an_input_whose_change_is_noticed(on_the_path):
-    """As data are: a continued run must not go on with another strategy, credit, curriculum or objective."""
+    """As data are: a continued run must not go on with another strategy, label, credit, curriculum or loss."""
     config = build({}, plugin_package.OVERRIDES)
     names = dict(inputs._plug_ins(config))
-    settings = {"explore.strategy", "curriculum.name", "loss.on_policy_objective"}
-    assert names.keys() == {*settings, "advantage.credits: someones_methods:Late"}
+    settings = {"explore.strategy", "explore.labels", "curriculum.name", "loss.on_policy_objective"}
+    of_several = {"advantage.credits": "Late", "features": "LIKELY", "loss.regularisers": "NEAR"}
+    assert names.keys() == settings | {f"{name}: someones_methods:{own}" for name, own in of_several.items()}
     assert {inputs.module_file(name) for name in names.values()} == {on_the_path.__file__}
     before = {name: "1" for name in names}
     changed = list(inputs.content_changes(before, {**before, "explore.strategy": "2"}))
@@ -136,13 +143,24 @@ def test_a_package_outside_of_the_repository_trains_stops_and_goes_on(base, tmp_
         row["supervised/tokens"] > 0 and row["supervised/neg_logp"] > 0 for row in rows[0] if "supervised/tokens" in row
     )
     host = json.loads((runs[0] / "checkpoints/4/host/metadata").read_text())
-    assert host["memory"] == {"steps": 4} and host["credit_memory"] == {"someones_methods:Late": {"groups": 32}}
+    assert host["memory"] == {"steps": 4} and host["credit_memory"]["someones_methods:Late"]["groups"] == 32
     assert host["curriculum"]["steps"] == 4
     groups = list(read_rollouts(epath.Path(runs[0])))
+    members = [r for g in groups for part in (g, *g["attempts"]) for r in part["rollouts"] if r["member"]]
+    assert host["credit_memory"]["someones_methods:Late"]["tokens"] == sum(r["tokens"] for r in members)
+    gaps = [row["near/gap"] for row in trained]
+    assert max(gaps) > 0 and host["regularisers"]["someones_methods:NEAR"]["weight"] == pytest.approx(0.1 + sum(gaps))
+    labelled = [r for r in members if "verified" in r]
+    assert labelled and all(r["verified"]["correct"] and not r["correct"] for r in labelled)
+    assert any(row["label/agrees_frac"] < 1 for row in rows[0] if "label/agrees_frac" in row)
     assert {len(group["rollouts"]) for group in groups} == {2, 3, 4}
     asked = [[(a["purpose"], len(a["rollouts"])) for a in g["attempts"]] for g in groups]
-    assert [("note", 1), ("solution", 3)] in asked and all(each in ([], [("note", 1), ("solution", 3)]) for each in asked)
-    assert all(g["decisions"] == ({"1/n": 3} if g["attempts"] else {}) for g in groups)
+    assert [("note", 1), ("solution", 3)] in asked and all(
+        each in ([], [("note", 1), ("solution", 3)]) for each in asked
+    )
+    taken = [{name: value for name, value in g["decisions"].items() if "kept" not in name} for g in groups]
+    assert taken == [{"1/n": 3} if g["attempts"] else {} for g in groups]
+    assert all("0/kept, round 0" in g["decisions"] for g in groups if any("verified" in r for r in g["rollouts"]))
     retried = [g for g in groups if g["attempts"]]
     assert all("correct" not in g["attempts"][0]["rollouts"][0] for g in retried)
     forks = [(g["rollouts"][0], g["attempts"][1]["rollouts"][0]) for g in retried]
@@ -150,4 +168,4 @@ def test_a_package_outside_of_the_repository_trains_stops_and_goes_on(base, tmp_
     assert {(g["step"] % 2, *(r["given"] for r in g["rollouts"][-2:])) for g in groups} == {(0, 0, 0), (1, 0, 1)}
     assert any(isinstance(a, list) for g in groups for a in g["advantages"])
     shown = {metric.name for metric in declared_metrics(epath.Path(runs[0]))}
-    assert {"squared/penalty", "squared/penalty_max", "supervised/tokens"} <= shown
+    assert {"squared/penalty", "squared/penalty_max", "supervised/tokens", "near/gap", "label/agrees_frac"} <= shown
