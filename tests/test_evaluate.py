@@ -87,7 +87,7 @@ def graded(*statuses: Status) -> tuple[dict, list[dict]]:
     verdicts = [Verdict(s is Status.EQUAL, s, "2", reason="mine.py:3: KeyError") for s in statuses]
     zeros = np.zeros(1, np.float32)
 
-    def generate(requests, sampling):
+    def generate(requests, sampling, between_chunks):
         return [(place, Response(zeros, zeros, zeros, False)) for place in range(len(requests))]
 
     session = SimpleNamespace(

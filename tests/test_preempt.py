@@ -36,9 +36,10 @@ def test_processes_agree_where_to_stop_while_some_sample_and_some_wait(asked):
 
 def test_alone_a_process_stops_where_it_looks_next():
     with pytest.raises(Preempted) as stopped, Preemption(60, print) as preemption:
-        assert list(preemption.before_each("ab")) == ["a", "b"]
+        preemption.meet()
         os.kill(os.getpid(), signal.SIGTERM)
-        for _ in preemption.before_each(range(1000)):
+        for _ in range(1000):
+            preemption.meet()
             time.sleep(0.01)
     assert stopped.value.code == EXIT_CODE
     preemption.__exit__(None)  # as this process goes on
@@ -49,7 +50,8 @@ def test_ctrl_c_stops_like_sigterm_and_says_so_and_a_second_one_leaves_at_once()
     with pytest.raises(KeyboardInterrupt), Preemption(60, said.append) as preemption:
         os.kill(os.getpid(), signal.SIGINT)
         with pytest.raises(Preempted) as stopped:
-            for _ in preemption.before_each(range(1000)):
+            for _ in range(1000):
+                preemption.meet()
                 time.sleep(0.01)
         assert stopped.value.code == INTERRUPTED == 130 and preemption.cause == "Ctrl-C"
         assert said == [

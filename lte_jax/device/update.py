@@ -4,6 +4,7 @@ Two programs: `accumulate`, compiled once per micro-batch shape, and `apply`. Ev
 global count before either runs (boundary.pack), so any split into micro-batches gives the same sum.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache, partial
 
@@ -207,10 +208,21 @@ def apply(state: TrainState, gradients: dict, spec: UpdateSpec):
     return jax.device_put(after, state_shardings(spec)), norm
 
 
-def update(state: TrainState, batch: list[Microbatch], temperature, entropy_weight, spec: UpdateSpec, scalars=None):
-    """(state, tally, gradient norm) after one optimiser step over the micro-batches of one update."""
+def update(
+    state: TrainState,
+    batch: list[Microbatch],
+    temperature,
+    entropy_weight,
+    spec: UpdateSpec,
+    scalars=None,
+    before_microbatch: Callable[[], None] | None = None,
+):
+    """(state, tally, gradient norm) after one optimiser step over the micro-batches of one update. What
+    `before_microbatch` raises abandons it: up to there the state is as it was."""
     sums = zero_sums(spec)
     for micro in batch:
+        if before_microbatch:
+            before_microbatch()
         sums = accumulate(state.params, sums, micro, temperature, entropy_weight, spec, scalars)
     gradients, shown = sums
     state, norm = apply(state, gradients, spec)

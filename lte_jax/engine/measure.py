@@ -1,6 +1,6 @@
 """Features of a step's members: measured on the device in the shapes of the update, handed back with their groups."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -16,14 +16,15 @@ def with_features(
     reference: dict | None,
     config,
     spec: FeatureSpec,
-    before_each: Callable[[Iterable], Iterable] = iter,
+    before_microbatch: Callable[[], None] = lambda: None,
 ) -> list[Group]:
     """The groups with what was measured of their members. The same in every process, each of which holds all groups.
-    `config`: the whole Config; `before_each`: sees each micro-batch come."""
+    `config`: the whole Config; what `before_microbatch` raises ends it."""
     found: list[list[dict]] = [[{} for _ in group.members] for group in groups]
     per_token = {name for name, (feature, _) in chosen(spec.names, spec.args).items() if feature.per_token}
     temperature = np.float32(config.sample.temperature)
-    for owners, micro in before_each(pack_members(groups, config, spec.policy.mesh)):
+    for owners, micro in pack_members(groups, config, spec.policy.mesh):
+        before_microbatch()
         values = fetch(measure(params, reference if spec.needs_reference else None, micro, temperature, spec))
         for row, owner in enumerate(owners):
             if owner is not None:

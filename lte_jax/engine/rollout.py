@@ -76,6 +76,7 @@ class Round:
     seed: int
     step: int
     progress: Callable[[int, int], None] = lambda n_done, n_total: None  # responses asked for so far
+    between_chunks: Callable[[], None] = lambda: None  # what it raises abandons the sampling
     decided: Callable[[Group], Mapping] = lambda group: {}  # what its strategy has decided for a finished group
     # a round's rollouts with other verdicts than the verifier's; the group as it stands before
     label: Callable[[Group, tuple[Rollout, ...]], tuple[Rollout, ...]] = lambda group, rollouts: rollouts
@@ -103,7 +104,6 @@ class Engine:
         self.config, self.max_prompt = config, max_prompt
         self.stop_ids = np.array(sorted(stop_ids), np.int32)
         self.meter = Meter()
-        self.between_chunks: Callable[[], None] = lambda: None  # what it raises abandons the sampling
         self.weights: dict | None = None
 
     def load(self, params: dict) -> None:
@@ -117,19 +117,22 @@ class Engine:
     def unload(self) -> None:
         self.weights = None
 
-    def generate(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[int, Response]]:
-        """Yields (index of the request, response) as they finish. Raises ValueError for a prompt that is too long."""
+    def generate(
+        self, requests: Sequence[Request], sampling: Sampling, between_chunks: Callable[[], None] = lambda: None
+    ) -> Iterator[tuple[int, Response]]:
+        """Yields (index of the request, response) as they finish. Raises ValueError for a prompt that is too long, and
+        whatever `between_chunks` raises."""
         with self._slots(sampling, may_grow=False) as slots:
             slots.add(requests)
             while slots.busy:
-                self.between_chunks()
+                between_chunks()
                 yield from slots.turn()
 
     def collect(self, plans: NumberedPlans, round_: Round, strategy, memory: dict) -> list[Group]:
         """The groups of one step, in the plans' order: sampled, verified, retried as the strategy asks, and mixed."""
         with self._slots(round_.sampling, may_grow=True) as slots:
             collection = _Collection(slots, round_, strategy, memory, self.config, self.meter)
-            return collection.run(plans, self.between_chunks)
+            return collection.run(plans)
 
     @contextmanager
     def _slots(self, sampling: Sampling, may_grow: bool) -> Iterator[Slots]:
@@ -194,14 +197,14 @@ class _Collection:
         self._n_open = 0  # asks that lack a verdict
         self._n_awaited = 0  # of these, drawn ones that lack nothing else, and may soon bring another
 
-    def run(self, plans: NumberedPlans, between_chunks: Callable[[], None]) -> list[Group]:
+    def run(self, plans: NumberedPlans) -> list[Group]:
         for index, plan in plans.items():
             parts = self._strategy.first(plan, self._memory)
             self._ask(_PendingBatch(index, plan, parts, round=0))
         n_done = 0
         try:
             while self._n_open:
-                between_chunks()
+                self._round.between_chunks()
                 finished = self._slots.turn(expect_more_soon=self._n_awaited > 0) if self._slots.busy else []
                 n_done += len(finished)
                 if finished:

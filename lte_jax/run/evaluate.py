@@ -8,7 +8,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -97,14 +97,12 @@ def evaluate_model(
     opened = open_benchmarks(session, live.say, live.status)
     session.engine.load(session.model.load())
 
-    def progress(n_done: int, n_total: int) -> None:
-        live.status(f"{n_done} of {n_total} responses")
-
+    watch = Watch(progress=lambda n_done, n_total: live.status(f"{n_done} of {n_total} responses"))
     if output is None:
-        return evaluate(session, opened, progress)
+        return evaluate(session, opened, watch)
     with open_store(output, jax.process_index(), sample_settings(session, opened)) as store:
         live.say(f"{output}: {len(store.done)} responses are there")
-        return evaluate(session, opened, progress, store=store)
+        return evaluate(session, opened, watch, store=store)
 
 
 def open_store(folder: Path, process: int, settings: dict) -> Resumable:
@@ -146,25 +144,27 @@ def _drawn_with(sampling: Sampling) -> dict:
     return {name: value for name, value in asdict(sampling).items() if name != "annealing"}
 
 
-def evaluate(
-    session: Session,
-    benchmarks: Sequence[Benchmark],
-    progress: Callable[[int, int], None] = lambda n_done, n_total: None,
-    *,
-    store: Store | None = None,
-    before_exchange: Callable[[], None] = lambda: None,
-) -> tuple[dict[str, dict[str, float]], list[dict]]:
-    """(metrics by benchmark, one row per problem). The engine must hold the weights.
+@dataclass(frozen=True)
+class Watch:
+    """What an evaluation calls on its way. What one of them raises ends it."""
 
-    `before_exchange` is called in all processes before they exchange a benchmark's rows.
-    """
+    progress: Callable[[int, int], None] = lambda n_done, n_total: None
+    between_chunks: Callable[[], None] = lambda: None
+    before_exchange: Callable[[], None] = lambda: None  # in all processes, before they exchange a benchmark's rows
+
+
+def evaluate(
+    session: Session, benchmarks: Sequence[Benchmark], watch: Watch = Watch(), *, store: Store | None = None
+) -> tuple[dict[str, dict[str, float]], list[dict]]:
+    """(metrics by benchmark, one row per problem). The engine must hold the weights."""
     store = store or NotStored()
     metrics: dict[str, dict[str, float]] = {}
     rows: list[dict] = []
     n_total = sum(len(benchmark.problems) * benchmark.samples for benchmark in benchmarks)
     n_before = 0
     for benchmark in benchmarks:
-        found = _rows(session, benchmark, store, lambda n: progress(n_before + n, n_total), before_exchange)
+        of_one = replace(watch, progress=lambda n, _, before=n_before: watch.progress(before + n, n_total))
+        found = _rows(session, benchmark, store, of_one)
         n_before += len(benchmark.problems) * benchmark.samples
         _refuse_if_nothing_is_graded(benchmark, found)
         metrics[benchmark.name] = summary(found, benchmark.k)
@@ -182,9 +182,7 @@ def _refuse_if_nothing_is_graded(benchmark: Benchmark, rows: Sequence[dict]) -> 
         )
 
 
-def _rows(
-    session: Session, benchmark: Benchmark, store: Store, drawn: Callable[[int], None], before_exchange
-) -> list[dict]:
+def _rows(session: Session, benchmark: Benchmark, store: Store, watch: Watch) -> list[dict]:
     """One row per problem, in the file's order. Each process draws and grades its share of the problems; verdicts are
     taken in a thread while the device draws."""
     share = own_share(range(len(benchmark.problems)))
@@ -192,22 +190,25 @@ def _rows(
     verdicts = {}
     grader = ThreadPoolExecutor(1, "evaluation")
     try:
-        for n_drawn, (i, sample) in enumerate(_samples(session, benchmark, share, store), start=1):
+        drawn = _samples(session, benchmark, share, store, watch.between_chunks)
+        for n_drawn, (i, sample) in enumerate(drawn, start=1):
             own = of_problem.setdefault(i, [])
             own.append(sample)
             if len(own) == benchmark.samples:
                 own.sort(key=lambda sample: sample["index"])
                 verdicts[i] = grader.submit(_problem_row, session, benchmark, benchmark.problems[i][0], own)
-            drawn(n_drawn)
+            watch.progress(n_drawn, len(share) * benchmark.samples)
         rows = {i: verdicts[i].result() for i in share}
     finally:
         grader.shutdown(wait=False, cancel_futures=True)
-    before_exchange()
+    watch.before_exchange()
     of_all = {int(i): row for part in all_values(rows) for i, row in part.items()}
     return [of_all[i] for i in range(len(benchmark.problems))]
 
 
-def _samples(session: Session, benchmark: Benchmark, share: Sequence[int], store: Store) -> Iterator[tuple[int, dict]]:
+def _samples(
+    session: Session, benchmark: Benchmark, share: Sequence[int], store: Store, between_chunks: Callable[[], None]
+) -> Iterator[tuple[int, dict]]:
     """(place of the problem, sample) of this process's share: first what is stored, then the others as they finish."""
     missing = []
     for i in share:
@@ -218,7 +219,7 @@ def _samples(session: Session, benchmark: Benchmark, share: Sequence[int], store
             else:
                 yield i, stored
     requests = [Request(benchmark.problems[i][1], (0, EVALUATE, 0, i, benchmark.place, j)) for i, j in missing]
-    for which, response in session.engine.generate(requests, benchmark.sampling):
+    for which, response in session.engine.generate(requests, benchmark.sampling, between_chunks):
         i, j = missing[which]
         sample = {
             "benchmark": benchmark.name,

@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 
 from lte_jax.run.jax_private import key_value_store
 
@@ -81,12 +81,6 @@ class Preemption:
         """A place that all processes pass together, or none does: then raises Preempted in all of them."""
         self._stop_if(agreed_to_stop(self._asked.is_set(), self._place, arrived=True))
         self._place += 1
-
-    def before_each(self, items: Iterable) -> Iterator:
-        """The items, with a `meet` before each."""
-        for item in items:
-            self.meet()
-            yield item
 
     def _stop_if(self, agreed: bool) -> None:
         if agreed:

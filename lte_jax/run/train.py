@@ -44,7 +44,7 @@ from lte_jax.host.verify import Verifier
 from lte_jax.model_io.checkpoint import newest_step
 from lte_jax.records import Group, NoVerdictError
 from lte_jax.run.best import BEST, check_measure, keep_if_best
-from lte_jax.run.evaluate import Benchmark, evaluate, made_with, open_benchmarks
+from lte_jax.run.evaluate import Benchmark, Watch, evaluate, made_with, open_benchmarks
 from lte_jax.run.inputs import read_contents
 from lte_jax.run.positions import training_rows
 from lte_jax.run.preempt import Preempted, Preemption
@@ -121,7 +121,6 @@ class _Trainer:
     ):
         config = session.config
         self.preemption = preemption
-        session.engine.between_chunks = preemption.look
         self.session, self.config, self.live, self.sinks = session, config, live, sinks
         self.benchmarks, self.folder = benchmarks, folder
         self.files = RunFiles(folder.path, writes=is_first())
@@ -287,7 +286,16 @@ class _Trainer:
         plans = dict(enumerate(chosen(self.curriculum, n, at, self.curriculum_memory), start=first))
         self.cursor += n
         decided = self.strategy.tools.decisions.taken
-        round_ = Round(sampling, self.grader, config.seed, self.step, self.live.progress, decided, self.label.label)
+        round_ = Round(
+            sampling,
+            self.grader,
+            config.seed,
+            self.step,
+            progress=self.live.progress,
+            between_chunks=self.preemption.look,
+            decided=decided,
+            label=self.label.label,
+        )
         by_size = sorted(plans, key=lambda number: -plans[number].n)  # each process gets large and small ones
         own = {number: plans[number] for number in sorted(own_share(by_size))}
         groups = self.session.engine.collect(own, round_, self.strategy, self.memory)
@@ -299,8 +307,8 @@ class _Trainer:
         if self.features.names:
             self.live.phase(self.step, "measure")
             with self.session.engine.meter.phase("measure"):
-                weights, before_each = (self.state.params, self.reference), self.preemption.before_each
-                groups = with_features(groups, *weights, self.config, self.features, before_each)
+                weights, meet = (self.state.params, self.reference), self.preemption.meet
+                groups = with_features(groups, *weights, self.config, self.features, meet)
         found = {group.index: with_advantages(group, self.config, self.credits, self.credit_memory) for group in groups}
         return list(found.values()), [found[group.index] for group in trained]
 
@@ -311,10 +319,10 @@ class _Trainer:
         temperature = np.float32(config.sample.temperature)
         parts = deal(groups, config.optim.problems_per_update, config.seed, self.step)
         updates = [pack(part, config, self.session.mesh) for part in parts]
-        updates = [
-            replace(u, microbatches=score(self.state.params, self.reference, u.microbatches, temperature, self.spec))
-            for u in self.preemption.before_each(updates)
-        ]
+        for n, packed in enumerate(updates):
+            self.preemption.meet()
+            scored = score(self.state.params, self.reference, packed.microbatches, temperature, self.spec)
+            updates[n] = replace(packed, microbatches=scored)
         coefficient = SCHEDULES[config.loss.entropy_schedule](self.entropy_coef, entropy, config.loss)
         self.entropy_coef = coefficient.kept
         for part, packed in zip(parts, updates, strict=True):
@@ -323,10 +331,10 @@ class _Trainer:
                 continue
             rate = float(learning_rate(config.optim, self.spec.n_updates)(int(fetch(self.state.n_updates))))
             entropy_weight = np.float32(coefficient.applied / max(1, packed.n_tokens))
-            # once the first update has moved the state, the step is finished: the state before it is gone
-            microbatches = packed.microbatches if found else self.preemption.before_each(packed.microbatches)
             scalars = self._scalars(part)
-            self.state, tally, norm = update(self.state, microbatches, temperature, entropy_weight, self.spec, scalars)
+            batch = packed.microbatches, temperature, entropy_weight, self.spec, scalars
+            # once the first update has moved the state, the step is finished: the state before it is gone
+            self.state, tally, norm = update(self.state, *batch, None if found else self.preemption.meet)
             row = {**tally_metrics(tally, self.metrics), "update/grad_norm": float(norm), "update/learning_rate": rate}
             found.append({key: value for key, value in row.items() if math.isfinite(value)})
             self._stop_if_not_finite(packed, temperature, entropy_weight, scalars)
@@ -371,9 +379,8 @@ class _Trainer:
 
     def _draw_evaluation(self) -> dict:
         self.session.engine.load(self.state.params)
-        metrics, rows = evaluate(
-            self.session, self.benchmarks, self.live.progress, before_exchange=self.preemption.meet
-        )
+        watch = Watch(self.live.progress, self.preemption.look, before_exchange=self.preemption.meet)
+        metrics, rows = evaluate(self.session, self.benchmarks, watch)
         self.session.engine.unload()
         self.session.engine.meter.take()
         head = {"step": self.step, "made_with": self.evaluated_with, "metrics": metrics}
