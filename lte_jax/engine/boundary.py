@@ -171,15 +171,14 @@ def _is_computed(row: Row, config) -> bool:
 
 def split(lengths: Sequence[int], shapes: UpdateShapes) -> list[tuple[int, int]]:
     """(rows, columns) of the micro-batches for rows of falling lengths: each takes the next rows, the last may not fill
-    its own. As few padded tokens as the sizes allow; a further micro-batch is worth a quarter of the token budget."""
-    extra_batch_cost = shapes.config.microbatch_tokens // 4
+    its own. As few padded tokens as the sizes allow, where a further micro-batch has a cost."""
     best: list[tuple[int, list[tuple[int, int]]]] = [(0, [])] * (len(lengths) + 1)  # of the rows from there on
     for start in reversed(range(len(lengths))):
         n_columns = shapes.n_columns(lengths[start])
         choices = []
         for n_rows in reversed(shapes.rows(n_columns)):
             cost, rest = best[min(start + n_rows, len(lengths))]
-            choices.append((n_rows * n_columns + extra_batch_cost + cost, [(n_rows, n_columns), *rest]))
+            choices.append((n_rows * n_columns + shapes.extra_batch_cost + cost, [(n_rows, n_columns), *rest]))
         best[start] = min(choices, key=lambda choice: choice[0])
     return best[0][1]
 

@@ -75,6 +75,11 @@ class UpdateShapes:
         bucket = self.config.length_bucket
         return list(range(bucket, round_up(self.longest, bucket) + 1, bucket))
 
+    @property
+    def extra_batch_cost(self) -> int:
+        """Padded tokens that are as bad as a further micro-batch, in which many devices gather all weights again."""
+        return self.config.microbatch_tokens // 4
+
     def n_columns(self, n_tokens: int) -> int:
         """Of a micro-batch whose longest row has n tokens."""
         return round_up(n_tokens, self.config.length_bucket)
