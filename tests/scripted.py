@@ -78,8 +78,10 @@ def no(items) -> list[Verdict]:
     return [Verdict(False, Status.DIFFERENT, problem.answer, extracted=text) for problem, text, _ in items]
 
 
-def collect(made: Engine, strategy, verify=no, plans=PLANS) -> list[Group]:
-    return made.collect(dict(enumerate(plans)), Round(SAMPLING, Grader(spell, verify), seed=7, step=2), strategy, {})
+def collect(made: Engine, strategy, verify=no, plans=PLANS, memory: dict | None = None) -> list[Group]:
+    return made.collect(
+        dict(enumerate(plans)), Round(SAMPLING, Grader(spell, verify), seed=7, step=2), strategy, memory or {}
+    )
 
 
 def without_stop(ids) -> str:
