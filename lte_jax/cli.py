@@ -517,7 +517,7 @@ def _verifier(config):
     """Starts the verifier's workers: before jax is imported, since a process with jax may not be forked."""
     from lte_jax.host.verify import Verifier
 
-    return Verifier(config.reward, **config.verify.model_dump())
+    return Verifier(config.reward, config.reward_args, **config.verify.model_dump())
 
 
 def _open_devices(distributed: bool, join_timeout_s: float | None) -> None:

@@ -733,6 +733,9 @@ class Config(Section):
     reward: str = setting(
         "", "custom reward, package.module:function of (problem, responses); empty: the verifier's verdict", METHOD
     )
+    reward_args: PluginArguments = setting(
+        Arguments(), "settings of a custom reward, by its own model, the function's attribute `Args`", METHOD
+    )
     model: ModelConfig = ModelConfig()
     data: DataConfig = DataConfig()
     prompt: PromptConfig = PromptConfig()
@@ -760,6 +763,10 @@ class Config(Section):
             raise ValueError(
                 f"problems_per_step = {self.problems_per_step} is not a multiple of "
                 f"optim.problems_per_update = {self.optim.problems_per_update}"
+            )
+        if self.reward_args and not self.reward:
+            raise ValueError(
+                f"reward_args = {dict(self.reward_args)} without a reward of your own that would read them"
             )
         if self.explore.keep_failed >= self.sample.group_size:
             raise ValueError(

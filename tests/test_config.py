@@ -112,6 +112,7 @@ def test_every_field_has_a_meaning_and_the_defaults_are_the_methods():
         ("loss={hinted_objective: clipped, hinted_denominator: one}", "with loss.hinted_denominator = one they are"),
         ("loss={entropy_coef: 0.1, entropy_schedule: adaptive}", "loss.entropy_schedule = adaptive, which starts at 0"),
         ("loss.correction_range=[2, 5]", "loss.correction_range = [2.0, 5.0]: wanted 0 <= low <= 1 <= high"),
+        ("reward_args={a: 1}", "reward_args = {'a': 1} without a reward of your own that would read them"),
         ("eval.k=[5]", "k = [5], but each k must lie between 1 and the 4 samples"),
         ("prompt.template=file", "prompt.template = file, prompt.file = '': the file goes with `file`"),
         ("prompt.file=x.jinja", "prompt.template = plain, prompt.file = 'x.jinja'"),

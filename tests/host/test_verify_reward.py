@@ -17,6 +17,7 @@ DOCUMENT = Path(__file__).resolve().parents[2] / "docs/verifier.md"
 PROBLEM = Problem("p1", "Write a short palindrome.", "level")
 REWARDS = """
 import os, time
+import pydantic
 
 def shorter(problem, responses):
     wanted = problem["answer"]
@@ -72,6 +73,19 @@ def verl(data_source, solution_str, ground_truth, extra_info=None):
 
 def three(problem, responses, level):
     return [1.0 for _ in responses]
+
+class Settings(pydantic.BaseModel, extra="forbid"):
+    share: float = 0.5
+
+def tuned(problem, responses, args):
+    return [{"correct": False, "reward": args.share} for _ in responses]
+
+tuned.Args = Settings
+
+def tuned_without_room(problem, responses):
+    return [1.0 for _ in responses]
+
+tuned_without_room.Args = Settings
 
 async def coroutine(problem, responses):
     return [1.0 for _ in responses]
@@ -277,6 +291,21 @@ def test_a_reward_that_cannot_be_imported_or_called_is_refused_at_start(make, tm
     (tmp_path / "raises_at_import.py").write_text("import os\nnowhere()\n")
     with pytest.raises(TargetError, match=re.escape(said)):
         Reward(path, VerifyConfig(workers=1))
+
+
+def test_a_reward_has_settings_of_its_own(make):
+    """Validated by the model that it names, in the worker's process: the parent never imports it."""
+    for settings, share in (({}, 0.5), ({"share": 0.25}, 0.25)):
+        reward = Reward("my_rewards:tuned", VerifyConfig(workers=1), settings)
+        assert [verdict.reward for verdict in grade(reward, "a", "b")] == [share, share]
+        reward.close()
+    for name, settings, said in (
+        ("tuned", {"shaer": 1}, "reward_args: shaer: Extra inputs are not permitted, got 1; its settings are share"),
+        ("numbers", {"share": 1}, "reward_args: this choice has no settings of its own, got {'share': 1}"),
+        ("tuned_without_room", {}, "wanted a function of (problem, responses, args), got tuned_without_room("),
+    ):
+        with pytest.raises(TargetError, match=re.escape(said)):
+            Reward(f"my_rewards:{name}", VerifyConfig(workers=1), settings)
 
 
 def test_a_custom_reward_may_have_golds_that_the_verifier_cannot_read_and_closing_ends_its_workers_too(make):

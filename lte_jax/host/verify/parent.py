@@ -33,14 +33,23 @@ class Worker:
 
 class Zygote:
     """Started at once, waited for at the first request. `folder`: one more to import from, after all others;
-    `parameters`: of the target, in one line."""
+    `parameters`: of the target, in one line; `settings`: its own, as JSON; null: it has none."""
 
-    def __init__(self, target: str, memory_mb: int, timeout_s: float, folder: str = "", parameters: str = ""):
+    def __init__(
+        self,
+        target: str,
+        memory_mb: int,
+        timeout_s: float,
+        folder: str = "",
+        parameters: str = "",
+        settings: str = "null",
+    ):
         self._target = target
         self._lock = threading.Lock()
         self._ready = False
         self._control, theirs = socket.socketpair()
-        command = [sys.executable, "-m", "lte_jax.host.verify.zygote", target, parameters, str(theirs.fileno())]
+        module = "lte_jax.host.verify.zygote"
+        command = [sys.executable, "-m", module, target, parameters, settings, str(theirs.fileno())]
         with theirs:
             self._process = subprocess.Popen(
                 [*command, str(memory_mb), str(timeout_s)],

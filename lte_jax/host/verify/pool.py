@@ -9,7 +9,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import wait
 from typing import Any
@@ -36,7 +36,7 @@ class Pool:
     """Runs a target, `package.module:function` of JSON values that returns one, under limits.
 
     `imports_from_here`: the target may also live in the folder that this process was started in. `parameters`: what
-    its arguments are called; one that takes others is refused.
+    its arguments are called; one that takes others is refused. `settings`: its own, as in `target.load_target`.
     """
 
     def __init__(
@@ -47,10 +47,12 @@ class Pool:
         memory_mb: int,
         imports_from_here: bool = False,
         parameters: Sequence[str] = (),
+        settings: Mapping[str, Any] | None = None,
     ):
         if workers < 1 or timeout_s <= 0 or memory_mb < 1:
             raise ValueError(f"wanted a worker, a MB and some time, got {workers=}, {memory_mb=}, {timeout_s=}")
-        self._settings = (target, memory_mb, timeout_s, os.getcwd() if imports_from_here else "", " ".join(parameters))
+        folder = os.getcwd() if imports_from_here else ""
+        self._settings = (target, memory_mb, timeout_s, folder, " ".join(parameters), json.dumps(settings))
         self._n_workers = workers
         self.timeout_s = timeout_s
         self._lock = threading.Lock()  # of all below

@@ -1,12 +1,14 @@
 """Custom rewards: a user's `package.module:function` in workers of its own, under the verifier's limits.
 
-The function takes (problem, responses), plain JSON values, and returns one number or one verdict per response; see
-docs/verifier.md. It must be pure: a call may be repeated, and how responses are split over calls is not fixed.
+The function takes (problem, responses), plain JSON values, and returns one number or one verdict per response. One with
+settings of its own has their pydantic model as its attribute `Args` and takes them as `args`; see docs/verifier.md. It
+must be pure: a call may be repeated, and how responses are split over calls is not fixed.
 """
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from lte_jax.config import VerifyConfig
@@ -24,12 +26,12 @@ class RewardError(ValueError):
 
 
 class Reward:
-    """Start it before jax touches a device. Raises TargetError at once where the function cannot be imported or takes
-    other arguments."""
+    """Start it before jax touches a device. Raises TargetError at once where the function cannot be imported, takes
+    other arguments or has other settings."""
 
-    def __init__(self, path: str, config: VerifyConfig):
+    def __init__(self, path: str, config: VerifyConfig, settings: Mapping[str, Any] = MappingProxyType({})):
         self._path, self._config = path, config
-        self._pool = Pool(path, config.workers, config.timeout_s, config.memory_mb, True, _PARAMETERS)
+        self._pool = Pool(path, config.workers, config.timeout_s, config.memory_mb, True, _PARAMETERS, dict(settings))
         try:
             self._pool.wait()
         except ValueError as error:

@@ -1,23 +1,31 @@
 """A worker's target, `package.module:function`: loaded and checked, its value as JSON, its error in one line."""
 
+import functools
 import importlib
 import inspect
 import json
 import os
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from numbers import Real
 from typing import Any
+
+from lte_jax.config import ConfigError
+from lte_jax.plugins import arguments
 
 # First parameters of other libraries' rewards: called with ours, such a function may return numbers of no meaning.
 _FOREIGN = {"prompts": "TRL's", "completions": "TRL's", "data_source": "verl's", "solution_str": "verl's"}
 _LOADERS = (os.path.dirname(__file__), importlib.__file__, "<frozen importlib")
 
 
-def load_target(path: str, parameters: Sequence[str] = ()) -> Callable:
+def load_target(path: str, parameters: Sequence[str] = (), settings: Mapping[str, Any] | None = None) -> Callable:
     """`package.module:function` as a callable that takes as many arguments as `parameters` names; none: not checked.
 
-    Raises ValueError, TypeError for other parameters, or whatever importing the module raises.
+    `settings`: its own, validated by the pydantic model `function.Args`. A function that has one takes them as its last
+    argument, `args`.
+
+    Raises ValueError, also for settings that it has not, TypeError for other parameters, or whatever importing the
+    module raises.
     """
     module, colon, name = path.partition(":")
     if not colon or not module or not name:
@@ -25,9 +33,21 @@ def load_target(path: str, parameters: Sequence[str] = ()) -> Callable:
     target = getattr(importlib.import_module(module), name, None)
     if not callable(target):
         raise ValueError(f"module {module!r} has no function {name!r}")
+    model = getattr(target, "Args", None)
     if parameters:
-        _check_parameters(target, name, parameters)
-    return target
+        _check_parameters(target, name, (*parameters, *(["args"] if model else [])))
+    if settings is None:
+        return target
+    args = arguments("reward_args", settings, model)
+    return target if model is None else _with_last(target, args)
+
+
+def _with_last(target: Callable, args: Any) -> Callable:
+    @functools.wraps(target)
+    def call(*arguments_: Any) -> Any:
+        return target(*arguments_, args)
+
+    return call
 
 
 def _check_parameters(target: Callable, name: str, parameters: Sequence[str]) -> None:
@@ -72,6 +92,8 @@ def _kind(value: Any) -> str:
 def reason(error: BaseException, target: Callable | None = None) -> str:
     """`FILE:LINE, in NAME: KeyError: 'x'`: the innermost line of the target's own file that the error came through;
     else the target's first line. Without a target: the innermost line that is none of the loaders'."""
+    if isinstance(error, ConfigError):  # settings that the target has not: it says which by itself
+        return str(error)
     what = f"{type(error).__name__}: {' '.join(str(error).split())}"
     frames = traceback.extract_tb(error.__traceback__)
     code = getattr(inspect.unwrap(target), "__code__", None) if target else None

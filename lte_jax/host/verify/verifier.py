@@ -5,8 +5,10 @@ import os
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
 
 from lte_jax.config import ConventionsConfig, VerifyConfig
 from lte_jax.host.answers.decide import DEFAULT, check_gold, decide, kind_of
@@ -34,18 +36,18 @@ class _Item:
 class Verifier:
     """Start it before jax touches a device. Every method may be called from any thread, at the same time.
 
-    The keywords are the fields of VerifyConfig; `reward`: a custom reward, see reward.py. Raises TargetError at once
-    for one that cannot be imported.
+    The keywords are the fields of VerifyConfig; `reward`: a custom reward with its own settings, see reward.py. Raises
+    TargetError at once for one that cannot be imported.
     """
 
-    def __init__(self, reward: str = "", **settings):
+    def __init__(self, reward: str = "", reward_args: Mapping[str, Any] = MappingProxyType({}), **settings):
         config = VerifyConfig(**settings)
         self._config, self._conventions = config, config.conventions
         self._exactly = config.conventions.model_copy(update={"relative_tolerance": 0.0, "decimal_digits": 0})
         self._pool = Pool(_TARGET, config.workers, config.timeout_s, config.memory_mb)
         self._cache = _Cache()
         try:
-            self._reward = Reward(reward, config) if reward else None
+            self._reward = Reward(reward, config, reward_args) if reward else None
         except ValueError:
             self._pool.close()
             raise

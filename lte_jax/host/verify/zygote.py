@@ -1,6 +1,6 @@
 """The only process that forks: started by exec before jax, it imports the target (and with it sympy) once.
 
-    python -m lte_jax.host.verify.zygote TARGET PARAMETERS CONTROL_FD MEMORY_MB TIMEOUT_S
+    python -m lte_jax.host.verify.zygote TARGET PARAMETERS SETTINGS CONTROL_FD MEMORY_MB TIMEOUT_S
 
 Over the control socket it says that it is ready, or why the target cannot be used; then it is asked to fork a worker on
 a passed socket, or to kill one. It ends, with all its workers, when that socket closes: so a parent that dies in any
@@ -111,11 +111,11 @@ def serve(target: Callable, control: socket.socket, memory_mb: int, timeout_s: f
 
 
 def main() -> None:
-    path, parameters, descriptor, memory_mb, timeout_s = sys.argv[1:]
+    path, parameters, settings, descriptor, memory_mb, timeout_s = sys.argv[1:]
     control = socket.socket(fileno=int(descriptor))
     try:
         try:
-            target = load_target(path, parameters.split())
+            target = load_target(path, parameters.split(), json.loads(settings))
         except (Exception, SystemExit) as error:  # importing runs the module's own code, which may raise anything
             why = reason(error).encode()[:MAX_REASON]
             control.sendall(REPLY.pack(-len(why)) + why)
