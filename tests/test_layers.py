@@ -82,9 +82,23 @@ def imports(source: str) -> set[str]:
     return found
 
 
+def private_uses(source: str) -> list[str]:
+    """`module._name` of a module of the package, imported by name; `_replace` and its like of a NamedTuple are public."""
+    tree = ast.parse(source)
+    ours = {
+        alias.asname or alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "lte_jax"
+        for alias in node.names
+        if alias.name.islower()
+    }
+    used = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)]
+    return [f"{node.value.id}.{node.attr}" for node in used if node.value.id in ours and node.attr.startswith("_")]
+
+
 def faults(module: str, source: str) -> list[str]:
-    """What the module imports and its row does not allow."""
-    row, bad = room(module), []
+    """What the module imports and its row does not allow, and private names of other modules."""
+    row, bad = room(module), private_uses(source)
     ours, others = ROWS[row]
     narrower = NARROWER.get(module, ())
     for name in sorted(imports(source)):
@@ -168,6 +182,7 @@ def test_a_circle_is_seen():
         ("report.html", "import jax"),
         ("run.evaluate", "from lte_jax.report.runs import RunLog"),
         ("run.evaluate", "from lte_jax.storage.run_files import _rows"),
+        ("plan.programs", "from lte_jax.device import sampler\nsampler._insert(1)"),
         ("study.run", "def f():\n    from lte_jax.run.train import loop"),
         ("plan.make", "import jax"),
         ("plan.costs", "from lte_jax.engine.boundary import round_up"),

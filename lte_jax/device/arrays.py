@@ -90,7 +90,7 @@ class Starts(NamedTuple):
     position_M: jax.Array  # int32: its column
     n_response_M: jax.Array  # int32: response tokens that are there already
     budget_M: jax.Array  # int32: most response tokens
-    key_parts_MK: jax.Array  # uint32: seed, stream, step, group, round, index
+    key_parts_M6: jax.Array  # uint32: seed, stream, step, group, round, index
 
 
 class Drawn(NamedTuple):

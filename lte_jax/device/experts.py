@@ -35,31 +35,31 @@ def mixture(x_BTD, router_DE, gate_EDX, up_EDX, down_EXD, experts: Experts, mesh
 
 def _held(x_BTD, router_DE, gate_EDX, up_EDX, down_EXD, experts: Experts, axis: str | None = None):
     """What the experts that are held here add to each token. `axis`: the mesh axis on which the others are."""
-    x_MD, n_held = x_BTD.reshape(-1, x_BTD.shape[-1]), gate_EDX.shape[0]
-    logits_ME = jnp.einsum("md,de->me", x_MD, router_DE.astype(x_MD.dtype), preferred_element_type=jnp.float32)
+    x_UD, n_held = x_BTD.reshape(-1, x_BTD.shape[-1]), gate_EDX.shape[0]
+    logits_UE = jnp.einsum("ud,de->ue", x_UD, router_DE.astype(x_UD.dtype), preferred_element_type=jnp.float32)
     if axis:
-        logits_ME = jax.lax.all_gather(logits_ME, axis, axis=1, tiled=True)
-    expert_MA, weight_MA = _route(logits_ME, experts)
+        logits_UE = jax.lax.all_gather(logits_UE, axis, axis=1, tiled=True)
+    expert_UA, weight_UA = _route(logits_UE, experts)
 
-    place_R = expert_MA.reshape(-1) - (jax.lax.axis_index(axis) * n_held if axis else 0)
+    place_R = expert_UA.reshape(-1) - (jax.lax.axis_index(axis) * n_held if axis else 0)
     place_R = jnp.where((place_R >= 0) & (place_R < n_held), place_R, n_held)  # those of other devices come last
     order_R = jnp.argsort(place_R)
     is_held_R = (place_R[order_R] < n_held)[:, None]
     product = partial(_ragged, group_sizes=jnp.bincount(place_R, length=n_held))
     # rows outside every group are undefined, in the backward pass too: masked before and after
-    x_RD = jnp.where(is_held_R, jnp.repeat(x_MD, experts.n_active, axis=0)[order_R], 0)
+    x_RD = jnp.where(is_held_R, jnp.repeat(x_UD, experts.n_active, axis=0)[order_R], 0)
     x_RD = product(jax.nn.silu(product(x_RD, gate_EDX)) * product(x_RD, up_EDX), down_EXD)
     x_RD = jnp.where(is_held_R, x_RD, 0)[jnp.argsort(order_R)]
-    out_MD = jnp.einsum("mad,ma->md", x_RD.reshape(*expert_MA.shape, -1).astype(jnp.float32), weight_MA)
-    return out_MD.astype(x_BTD.dtype).reshape(x_BTD.shape)
+    out_UD = jnp.einsum("uad,ua->ud", x_RD.reshape(*expert_UA.shape, -1).astype(jnp.float32), weight_UA)
+    return out_UD.astype(x_BTD.dtype).reshape(x_BTD.shape)
 
 
-def _route(logits_ME, experts: Experts):
-    """(expert_MA, weight_MA) of each token's active experts, likeliest first; weights are float32."""
-    weight_MA, expert_MA = jax.lax.top_k(jax.nn.softmax(logits_ME, axis=-1), experts.n_active)
+def _route(logits_UE, experts: Experts):
+    """(expert_UA, weight_UA) of each token's active experts, likeliest first; weights are float32."""
+    weight_UA, expert_UA = jax.lax.top_k(jax.nn.softmax(logits_UE, axis=-1), experts.n_active)
     if experts.normed:
-        weight_MA /= weight_MA.sum(-1, keepdims=True)
-    return expert_MA, weight_MA
+        weight_UA /= weight_UA.sum(-1, keepdims=True)
+    return expert_UA, weight_UA
 
 
 def _ragged(x_RD, weight_EDX, group_sizes):

@@ -55,7 +55,7 @@ def over_vocabulary(function, hidden_BTD, head_VD, tokens_BT, temperature, chunk
         return None, one(_slice(hidden_BTD, index, columns), _slice(next_BT, index, columns), cast_VD)
 
     _, chunks = jax.lax.scan(scanned, None, jnp.arange(next_BT.shape[1] // columns))
-    return jax.tree.map(lambda chunks_NBC: _shift_right(_join(chunks_NBC)[:, :n_columns]), chunks)
+    return jax.tree.map(lambda chunks_GBC: _shift_right(_join(chunks_GBC)[:, :n_columns]), chunks)
 
 
 def _whole(head_VD, mesh):
@@ -71,9 +71,9 @@ def _slice(array_BT, index, columns):
     return jax.lax.dynamic_slice_in_dim(array_BT, index * columns, columns, axis=1)
 
 
-def _join(chunks_NBC):
+def _join(chunks_GBC):
     """[chunks, B, C, ...] -> [B, T, ...]"""
-    joined = jnp.moveaxis(chunks_NBC, 0, 1)
+    joined = jnp.moveaxis(chunks_GBC, 0, 1)
     return joined.reshape(joined.shape[0], -1, *joined.shape[3:])
 
 
@@ -98,12 +98,12 @@ def _forward(hidden_BTD, head_VD, target_BT, temperature, columns, mesh):
 
 
 def _backward(columns, mesh, saved, cotangents):
-    """The head's gradient is summed over chunks by each batch shard for itself (axis S), then once over the shards."""
+    """The head's gradient is summed over chunks by each batch shard for itself (axis Y), then once over the shards."""
     shards = meshes.n_batch_shards(mesh) if mesh else 1
     hidden_BTD, head_VD, target_BT, temperature, lse_BT, entropy_BT = saved
     cast_VD = _whole(head_VD.astype(hidden_BTD.dtype), mesh)
 
-    def one(d_head_SVD, index):
+    def one(d_head_YVD, index):
         hidden_BCD, target_BC, lse_BC, entropy_BC, d_logp_BC, d_entropy_BC = (
             _slice(a, index, columns) for a in (hidden_BTD, target_BT, lse_BT, entropy_BT, *cotangents)
         )
@@ -114,15 +114,15 @@ def _backward(columns, mesh, saved, cotangents):
         d_logits_BCV -= d_entropy_BC[..., None] * p_BCV * (logp_BCV + entropy_BC[..., None])
         d_logits_BCV = (d_logits_BCV / temperature).astype(hidden_BCD.dtype)
         own = [x.reshape(shards, -1, *x.shape[2:]) for x in (d_logits_BCV, hidden_BCD)]
-        d_head_SVD += jnp.einsum("snv,snd->svd", *own, preferred_element_type=jnp.float32)
-        return d_head_SVD, jnp.einsum("bcv,vd->bcd", d_logits_BCV, cast_VD)
+        d_head_YVD += jnp.einsum("snv,snd->svd", *own, preferred_element_type=jnp.float32)
+        return d_head_YVD, jnp.einsum("bcv,vd->bcd", d_logits_BCV, cast_VD)
 
     chunks = jnp.arange(target_BT.shape[1] // columns)
-    d_head_SVD = jnp.zeros((shards, *head_VD.shape), jnp.float32)
+    d_head_YVD = jnp.zeros((shards, *head_VD.shape), jnp.float32)
     if mesh:
-        d_head_SVD = jax.lax.with_sharding_constraint(d_head_SVD, meshes.head_sum_sharding(mesh))
-    d_head_SVD, d_hidden = jax.lax.scan(one, d_head_SVD, chunks)
-    return _join(d_hidden).astype(hidden_BTD.dtype), d_head_SVD.sum(0).astype(head_VD.dtype), None, None
+        d_head_YVD = jax.lax.with_sharding_constraint(d_head_YVD, meshes.head_sum_sharding(mesh))
+    d_head_YVD, d_hidden = jax.lax.scan(one, d_head_YVD, chunks)
+    return _join(d_hidden).astype(hidden_BTD.dtype), d_head_YVD.sum(0).astype(head_VD.dtype), None, None
 
 
 _chunked.defvjp(_forward, _backward)

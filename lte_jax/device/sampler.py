@@ -66,12 +66,12 @@ def insert(state: SamplerState, prefix: list[qwen3.LayerCache], starts: Starts, 
     """
     cache = list(state.cache)
     for index, layer in enumerate(prefix):
-        cache[index] = _insert_layer(cache[index], layer, starts.slot_M, starts.source_M, spec.mesh)
-    return _start(state._replace(cache=[]), starts, spec.mesh)._replace(cache=cache)
+        cache[index] = insert_layer(cache[index], layer, starts.slot_M, starts.source_M, spec.mesh)
+    return start_rows(state._replace(cache=[]), starts, spec.mesh)._replace(cache=cache)
 
 
 @partial(jax.jit, static_argnames="mesh_", donate_argnames="cache")
-def _insert_layer(cache: qwen3.LayerCache, prefix: qwen3.LayerCache, slot_M, source_M, mesh_) -> qwen3.LayerCache:
+def insert_layer(cache: qwen3.LayerCache, prefix: qwen3.LayerCache, slot_M, source_M, mesh_) -> qwen3.LayerCache:
     columns = min(cache.k_BKSH.shape[2], prefix.k_BKSH.shape[2])
 
     def put(old, new):
@@ -81,7 +81,7 @@ def _insert_layer(cache: qwen3.LayerCache, prefix: qwen3.LayerCache, slot_M, sou
 
 
 @partial(jax.jit, static_argnames="mesh_", donate_argnames="state")
-def _start(state: SamplerState, starts: Starts, mesh_) -> SamplerState:
+def start_rows(state: SamplerState, starts: Starts, mesh_) -> SamplerState:
     def put(old, new):
         return old.at[starts.slot_M].set(new, mode="drop")
 
@@ -91,7 +91,7 @@ def _start(state: SamplerState, starts: Starts, mesh_) -> SamplerState:
         position_B=put(state.position_B, starts.position_M),
         n_response_B=put(state.n_response_B, starts.n_response_M),
         budget_B=put(state.budget_B, starts.budget_M),
-        key_B2=put(state.key_B2, jax.vmap(_request_key)(starts.key_parts_MK)),
+        key_B2=put(state.key_B2, jax.vmap(_request_key)(starts.key_parts_M6)),
         active_B=put(state.active_B, True),
     )
     return jax.lax.with_sharding_constraint(started, mesh.batch_sharding(mesh_))
@@ -114,12 +114,12 @@ def resize(state: SamplerState, source_M, n_columns: int, spec: SamplerSpec) -> 
     """
     cache = []
     while state.cache:
-        cache.append(_resize_layer(state.cache.pop(0), source_M, n_columns, spec.mesh))
+        cache.append(resize_layer(state.cache.pop(0), source_M, n_columns, spec.mesh))
     return _resize_rows(state, source_M, spec.mesh)._replace(cache=cache)
 
 
 @partial(jax.jit, static_argnames=("n_columns", "mesh_"))
-def _resize_layer(cache: qwen3.LayerCache, source_M, n_columns: int, mesh_) -> qwen3.LayerCache:
+def resize_layer(cache: qwen3.LayerCache, source_M, n_columns: int, mesh_) -> qwen3.LayerCache:
     def move(old_BKSH):
         rows = jnp.take(old_BKSH[:, :, :n_columns], source_M, axis=0, mode="fill", fill_value=0)
         return jnp.pad(rows, ((0, 0), (0, 0), (0, n_columns - rows.shape[2]), (0, 0)))
@@ -229,24 +229,24 @@ def _inverse_cdf(logp_BV, uniform_B):
     """
     n_rows, vocab_size = logp_BV.shape
     p_BV = jnp.pad(jnp.exp(logp_BV), ((0, 0), (0, -vocab_size % _BLOCK)))
-    p_BNC = p_BV.reshape(n_rows, -1, _BLOCK)
-    p_BN = p_BNC.sum(-1)
-    block_B, rest_B = _first_past(p_BN, uniform_B * p_BN.sum(-1))
-    inside_BC = jnp.take_along_axis(p_BNC, block_B[:, None, None], axis=1)[:, 0]
-    within_B, _ = _first_past(inside_BC, rest_B)
+    p_BGW = p_BV.reshape(n_rows, -1, _BLOCK)
+    p_BG = p_BGW.sum(-1)
+    block_B, rest_B = _first_past(p_BG, uniform_B * p_BG.sum(-1))
+    inside_BW = jnp.take_along_axis(p_BGW, block_B[:, None, None], axis=1)[:, 0]
+    within_B, _ = _first_past(inside_BW, rest_B)
     return (block_B * _BLOCK + within_B).astype(jnp.int32)
 
 
-def _first_past(p_BN, target_B):
+def _first_past(p_BG, target_B):
     """(place of the first entry at which the running sum passes the target, target less the sum before it).
 
     Never an entry of probability 0: parallel running sums differ by a rounding even where nothing is added. Where
     rounding lets none pass, the largest entry.
     """
-    sum_BN = jnp.cumsum(p_BN, axis=-1)
-    passed_BN = (sum_BN > target_B[:, None]) & (p_BN > 0)
-    place_B = jnp.where(passed_BN.any(-1), passed_BN.argmax(-1), p_BN.argmax(-1))
-    before_B = jnp.take_along_axis(sum_BN - p_BN, place_B[:, None], axis=-1)[:, 0]
+    sum_BG = jnp.cumsum(p_BG, axis=-1)
+    passed_BG = (sum_BG > target_B[:, None]) & (p_BG > 0)
+    place_B = jnp.where(passed_BG.any(-1), passed_BG.argmax(-1), p_BG.argmax(-1))
+    before_B = jnp.take_along_axis(sum_BG - p_BG, place_B[:, None], axis=-1)[:, 0]
     return place_B, target_B - before_B
 
 

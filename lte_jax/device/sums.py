@@ -12,24 +12,24 @@ import jax
 import jax.numpy as jnp
 
 
-def product(x_MI, weight_IO):
-    """x_MI @ weight_IO in the type of x."""
-    return x_MI @ weight_IO if weight_IO.dtype == x_MI.dtype else _product(x_MI, weight_IO)
+def product(x_UI, weight_IO):
+    """x_UI @ weight_IO in the type of x."""
+    return x_UI @ weight_IO if weight_IO.dtype == x_UI.dtype else _product(x_UI, weight_IO)
 
 
 @jax.custom_vjp
-def _product(x_MI, weight_IO):
-    return _product_forward(x_MI, weight_IO)[0]
+def _product(x_UI, weight_IO):
+    return _product_forward(x_UI, weight_IO)[0]
 
 
-def _product_forward(x_MI, weight_IO):
-    cast_IO = weight_IO.astype(x_MI.dtype)
-    return x_MI @ cast_IO, (x_MI, cast_IO)
+def _product_forward(x_UI, weight_IO):
+    cast_IO = weight_IO.astype(x_UI.dtype)
+    return x_UI @ cast_IO, (x_UI, cast_IO)
 
 
-def _product_backward(saved, d_out_MO):
-    x_MI, cast_IO = saved
-    return d_out_MO @ cast_IO.T, jnp.einsum("mi,mo->io", x_MI, d_out_MO, preferred_element_type=jnp.float32)
+def _product_backward(saved, d_out_UO):
+    x_UI, cast_IO = saved
+    return d_out_UO @ cast_IO.T, jnp.einsum("ui,uo->io", x_UI, d_out_UO, preferred_element_type=jnp.float32)
 
 
 _product.defvjp(_product_forward, _product_backward)

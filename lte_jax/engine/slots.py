@@ -228,7 +228,7 @@ class Slots:
             position_M=column([len(ids) - 1 for ids in prompts]),
             n_response_M=column([row.request.n_given for row in rows]),
             budget_M=column([self._sampling.response_budget] * len(started)),
-            key_parts_MK=keys,
+            key_parts_M6=keys,
         )
 
     def _launch(self, dispatched: float, expect_more_soon: bool) -> None:

@@ -116,17 +116,17 @@ class Programs:
 
     def _insert(self):
         slot_M = self._own_array((self.sizes.slots,))
-        return sampler._insert_layer.trace(self.arrays["cache"][0], self.arrays["prefix"][0], slot_M, slot_M, self.own)
+        return sampler.insert_layer.trace(self.arrays["cache"][0], self.arrays["prefix"][0], slot_M, slot_M, self.own)
 
     def _start(self):
         column, keys = self._own_array((self.sizes.slots,)), (self.sizes.slots, sampler.N_KEY_PARTS)
         starts = Starts(*[column] * 6, self._own_array(keys, np.uint32))
-        return sampler._start.trace(self.arrays["rows"], starts, self.own)
+        return sampler.start_rows.trace(self.arrays["rows"], starts, self.own)
 
     def _resize(self):
         source_M = self._own_array((self.sizes.slots,))
         smaller = jax.tree.map(self._fewer_columns, self.arrays["cache"][0])
-        return sampler._resize_layer.trace(smaller, source_M, self.sizes.columns, self.own)
+        return sampler.resize_layer.trace(smaller, source_M, self.sizes.columns, self.own)
 
     def _fewer_columns(self, cache_BKSH):
         n_rows, n_kv, n_columns, d_head = cache_BKSH.shape

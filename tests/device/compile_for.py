@@ -92,10 +92,10 @@ def programs(mesh: Mesh):
     yield "prefill", lambda: sampler.prefill.trace(copy, prompts, spec)
     prefix = placed(jax.eval_shape(partial(sampler.prefill, spec=spec), copy, prompts)[0], cache)
     slot_M, starts = array((SLOTS,), np.int32), [array((SLOTS,), np.int32) for _ in range(6)]
-    yield "insert_layer", lambda: sampler._insert_layer.trace(layers[0], prefix, slot_M, slot_M, mesh)
+    yield "insert_layer", lambda: sampler.insert_layer.trace(layers[0], prefix, slot_M, slot_M, mesh)
     keys = array((SLOTS, sampler.N_KEY_PARTS), np.uint32)
-    yield "start", lambda: sampler._start.trace(state._replace(cache=[]), Starts(*starts, keys), mesh)
-    yield "resize_layer", lambda: sampler._resize_layer.trace(layers[0], array((SLOTS // 2,), np.int32), COLUMNS, mesh)
+    yield "start", lambda: sampler.start_rows.trace(state._replace(cache=[]), Starts(*starts, keys), mesh)
+    yield "resize_layer", lambda: sampler.resize_layer.trace(layers[0], array((SLOTS // 2,), np.int32), COLUMNS, mesh)
     i32, f32 = array((), np.int32), array((), np.float32)
     decoder, copy, state = sampling(DECODED)
     chunk = (copy, state, array((2,), np.int32), i32, i32, Drawing(*[f32] * 6, i32))

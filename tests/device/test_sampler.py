@@ -295,7 +295,7 @@ def test_the_same_sizes_compile_nothing_again():
     made = engine()
     draw(made)
     programs = [value for value in vars(sampler).values() if hasattr(value, "_cache_size")]
-    assert sampler.decode_chunk in programs and sampler._insert_layer in programs
+    assert sampler.decode_chunk in programs and sampler.insert_layer in programs
     before = [traces(program) for program in programs]
     made.load(tiny.params())
     draw(made)
