@@ -38,6 +38,11 @@ TOO_LARGE = {
     "length": "1" * 5000,
     "items": "1," * 1500 + "1",
     "exponent": "1e999999999",
+    "sum": r"\sum_{k=1}^{100000} k",
+    "sum of sums": r"\sum_{k=1}^{2000} \sum_{j=1}^{2000} (j+k)",
+    "product": r"\prod_{k=1}^{6000} k",
+    "dots": r"1+2+\cdots+10^9",
+    "powers of a matrix": r"\begin{pmatrix}x&y\\z&w\end{pmatrix}" + "^3" * 8,
     "floor": r"\lfloor 10^{900}\pi^{9999}\rfloor",
 }
 

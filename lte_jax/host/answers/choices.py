@@ -26,6 +26,7 @@ _OTHER = re.compile(
     r"(?<![\w'’$\\])\(?([A-HJ])\)?(?![\w'’])(?!\s[a-z])|(?<=\()([A-J])(?=\))|(?<![\w'’])[B-H](?=\s[a-z])"
 )
 _CLAUSE_END = re.compile(r"[.;\n]")
+_SENTENCE_START = re.compile(r"\n|[.;] ")
 _MAX_CHARS = 4_000
 _NEGATION = re.compile(r"(?i)\bnot\b|n['’]t\b|\bcannot\b|\brather than\b|\binstead of\b|\bunlike\b|\bneither\b|\bnor\b")
 
@@ -44,7 +45,7 @@ def last_choice(text: str) -> tuple[str, int] | None:
             _NOT.search(before)
             or _NOT.search(inside)
             or _IS_OUT.match(text, match.end(place))
-            or DISOWNED.search(before.rpartition("\n")[2].rpartition(". ")[2])
+            or DISOWNED.search(_SENTENCE_START.split(before)[-1])
         ):
             found = match[place], match.end()
     return found

@@ -191,7 +191,7 @@ class Comparison:
                     return False
                 renamed = rename(answer.args[1], right.args, left.args)
                 return self.same(gold.args[1], renamed)
-            if left.op == right.op == "tuple":
+            if left.op == right.op and left.op in ("tuple", "ratio"):
                 return self._reordered(gold, answer)
             if {left.op, right.op} == {"call", "sym"} and {left.value, right.value} == {"f", "y"}:
                 return self.same(gold.args[1], answer.args[1])  # y = 2x, f(x) = 2x
@@ -202,7 +202,9 @@ class Comparison:
         return self.arithmetic.proportional(_difference(gold), _difference(answer))
 
     def _reordered(self, gold: Node, answer: Node) -> bool:
-        """(x, y) = (1, 2) is (y, x) = (2, 1)."""
+        """(x, y) = (1, 2) is (y, x) = (2, 1), and A : B = 1 : 2 is B : A = 2 : 1."""
+        if gold.args[1].op != gold.args[0].op or answer.args[1].op != answer.args[0].op:
+            return False
         names, values = answer.args[0].args, answer.args[1].args
         wanted = gold.args[0].args
         if set(names) != set(wanted) or len(names) != len(values) or len(set(names)) < len(names):

@@ -39,6 +39,8 @@ _SHORT_UNIT = re.compile(r"(?<=[0-9]) ([mgshLNJWVKAC](?:/[smh])?(?: ?\^ ?\{?[23]
 _NOT_A_UNIT = re.compile(
     r"\b(?:or|and|pi|sqrt|sin|cos|tan|ln|log|exp|e|i|x|y|is|to|union|mod|not|over|if|inf|infinity)\b"
 )
+_LETTERS = re.compile("[A-Za-z]+")
+_UNIT_CHARS = 60  # at the end of an answer
 _LONE_ARGUMENT = re.compile(r"([_^])\{(\w)\}(?!\w)")
 _LETTERED = re.compile(r"\(?[A-J][).:] ")  # (B) an ellipse
 _ENDLESS = re.compile(r"\.[0-9]+ ?\.{3,}\Z")
@@ -50,21 +52,26 @@ def _ascii_digit(char: str) -> str:
     return char if digit is None else str(digit)
 
 
+def _unit_at_the_end(tail: str) -> re.Match | None:
+    """Its group is the unit: words behind a space, a glued `10cm` or `10weeks`, a letter such as `5 m`."""
+    if (match := _WORD_UNIT.search(tail)) and is_word(_LETTERS.match(match[1])[0]):  # not 3 ab, 6 xyz
+        return match
+    if match := _GLUED_UNIT.search(tail):
+        return match
+    if (match := _GLUED_WORD.search(tail)) and known_units(match[1]):
+        return match
+    return _SHORT_UNIT.search(tail)
+
+
 def _mark_unit(text: str) -> str:
     """Plain words behind a number become a \\text unit, which the parser may drop."""
-    if _LETTERED.match(text):
+    tail = text[-_UNIT_CHARS:]
+    match = None if _LETTERED.match(text) else _unit_at_the_end(tail)
+    if match is None or _NOT_A_UNIT.search(match[1]):
         return text
-    for pattern in (_WORD_UNIT, _GLUED_UNIT, _SHORT_UNIT):
-        match = pattern.search(text[-60:])
-        if match is None and pattern is _GLUED_UNIT and (match := _GLUED_WORD.search(text[-60:])):
-            match = match if known_units(match.group(1)) else None
-        if match and pattern is _WORD_UNIT and not is_word(re.match("[A-Za-z]+", match.group(1))[0]):
-            continue  # 3 ab, 6 xyz
-        if match and not _NOT_A_UNIT.search(match.group(1)):
-            words, _, power = match.group(1).partition("^")
-            begin = len(text) - len(text[-60:]) + match.start()
-            return f"{text[:begin]}\\text{{{words}}}" + (f"^{power.strip()}" if power else "")
-    return text
+    words, _, power = match[1].partition("^")
+    begin = len(text) - len(tail) + match.start()
+    return f"{text[:begin]}\\text{{{words}}}" + (f"^{power.strip()}" if power else "")
 
 
 def _round_ends(text: str) -> str:

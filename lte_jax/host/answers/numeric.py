@@ -73,11 +73,14 @@ def evaluate(expression: sympy.Expr, point: dict, digits: int) -> sympy.Expr | N
 def _without_series(expression: sympy.Expr) -> sympy.Expr | None:
     """Inner sums and products are written out where an outer one has been; None where one has too many terms."""
     while found := expression.atoms(*_SERIES):
-        outer = max(found, key=lambda part: part.count_ops())
-        index, first, last = outer.limits[0]
-        if not (first.is_Integer and last.is_Integer) or last - first >= _MAX_TERMS:
+        outer = next((part for part in found if all(end.is_Integer for end in part.limits[-1][1:])), None)
+        if outer is None:
             return None
-        terms = [outer.function.subs(index, place) for place in range(int(first), int(last) + 1)]
+        *inner, (index, first, last) = outer.limits  # sympy joins a sum of sums into one
+        body = outer.func(outer.function, *inner) if inner else outer.function
+        if last - first >= _MAX_TERMS:
+            return None
+        terms = [body.subs(index, place) for place in range(int(first), int(last) + 1)]
         total = sympy.Add(*terms) if isinstance(outer, sympy.Sum) else sympy.Mul(*terms)
         expression = expression.xreplace({outer: total})
         if expression.count_ops() > _MAX_OPERATIONS:

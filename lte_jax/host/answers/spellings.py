@@ -83,6 +83,7 @@ _RULES_OF_LATEX = [
     (r"\\text ?\{ ?degrees? ?\}", r"\\degree "),
     (r"\\%|\\text ?\{ ?(?:percent|per cent|pct\.?|%|\\%) ?\}", "%"),
     (r"\$|\\\(|\\\)|\\\[|\\\]", ""),
+    (r" ?\( ?\\text ?\{ ?(?:since|because|as) ?\}[^()]{0,80}\) ?\Z", ""),  # x = 3 (\text{since } x > 0)
     (r"\^ ?\\prime(?![a-z])|\^ ?\{ ?\\prime ?\}", "'"),
 ]
 LATEX: list[Rule] = [(re.compile(pattern), spelling) for pattern, spelling in _RULES_OF_LATEX]

@@ -48,6 +48,7 @@ def meaning(text: str) -> Node:
 
 
 _LABELLED = re.compile(r"([A-Za-z]{3,12})\.? ([0-9]{1,4})(?:,? ([0-9]{4}))?")
+_DAY_FIRST = re.compile(r"([0-9]{1,2}) ([A-Za-z]{3,9})\.?,? ([0-9]{4})")
 _MARKS = re.compile(r"\\text|[{}~]")
 _MONTHS = "january february march april may june july august september october november december".split()
 
@@ -56,7 +57,10 @@ def labelled(text: str) -> Node | None:
     """`May 5`, `\\text{June }20, 2010`, `Grade 7`: a word with its number; None for a function or anything else."""
     if len(text) > 60 or not text[-1:].isdigit() and not text.endswith("}"):
         return None
-    match = _LABELLED.fullmatch(" ".join(_MARKS.sub(" ", text).replace(" ,", ",").split()))
+    plain = " ".join(_MARKS.sub(" ", text).replace(" ,", ",").split())
+    if (day := _DAY_FIRST.fullmatch(plain)) and any(month.startswith(day[2].casefold()) for month in _MONTHS):
+        plain = f"{day[2]} {day[1]}, {day[3]}"  # 20 June 2010
+    match = _LABELLED.fullmatch(plain)
     if match is None:
         return None
     word = match[1].casefold()
