@@ -30,6 +30,7 @@ def group_metrics(groups: Sequence[Group], config: Config, same_answer: SameAnsw
         **_rescues(groups, config.sample.group_size),
         **_traces(groups),
         **_leakage(groups, config.prompt.hints.leak_patterns, same_answer),
+        **_early_gold(groups),
         **_responses(groups),
         **_shaping(groups, config),
         **label_metrics(groups),
@@ -111,6 +112,18 @@ def _leakage(groups: Sequence[Group], patterns: Sequence[str], same_answer: Same
     return metrics
 
 
+def _early_gold(groups: Sequence[Group]) -> dict[str, float]:
+    """Of the responses that were told the answer, those that say it before their last third: it was not derived."""
+    told = [
+        contains_answer(rollout.text[: 2 * len(rollout.text) // 3], [group.problem.answer])
+        for group in groups
+        for rollout in all_rollouts(group)
+        if contains_answer(rollout.prompt.text, [group.problem.answer])
+        and not contains_answer(group.prompt.text, [group.problem.answer])
+    ]
+    return {"leak/early_gold_frac": _mean(told)} if told else {}
+
+
 def _listed_pairs(attempt: Attempt, rollout: Rollout) -> list[tuple[str, str]]:
     """(listed answer, the response's own final answer)."""
     extracted = rollout.verdict.extracted
@@ -134,6 +147,7 @@ def _responses(groups: Sequence[Group]) -> dict[str, float]:
         "sample/rollouts": len(drawn),
         "sample/tokens": sum(len(rollout.response) - rollout.n_given for rollout in (*drawn, *notes)),
         "sample/undecided": sum(not rollout.decided for rollout in drawn),
+        "sample/further_verdicts": sum(len(attempt.rollouts) for group in groups for attempt in group.retries),
         **({"sample/notes": len(notes)} if notes else {}),
         **({"sample/given_tokens": n_given} if (n_given := sum(rollout.n_given for rollout in drawn)) else {}),
         **{f"verdict/{status}_frac": statuses[status] / len(drawn) for status in Status},

@@ -125,3 +125,17 @@ def test_what_was_given_is_no_drawn_token():
     found = measured(retried(group(wrong(), wrong()), [fork], origin=Origin.EXTRA))
     assert found["sample/tokens"] == 2 + 2 + 1 and found["sample/given_tokens"] == 3
     assert found["rescue/plain_rate"] == 1
+
+
+def test_of_responses_that_were_told_the_answer_those_that_say_it_early_are_counted():
+    """One begins with it, one ends with it; a hint that lists wrong answers tells nothing."""
+    told, text = Prompt("six times seven, which is 42", (1,)), "steps and more steps"
+    drawn = [replace(right(origin=Origin.HINTED, text=each), prompt=told) for each in (f"42: {text}", f"{text} is 42")]
+    retry = Retry.of(told, 2, Origin.HINTED, mode=None)
+    guided = replace(group(*[wrong()] * 2), attempts=(Attempt(retry, tuple(drawn)),))
+    found = measured(guided)
+    assert found["leak/early_gold_frac"] == 0.5 and found["sample/further_verdicts"] == 2
+    asked = replace(guided, prompt=Prompt("which is 42 of 41 and 42", (1,)))
+    assert "leak/early_gold_frac" not in measured(asked)  # the problem says it
+    listed = retried(group(wrong("1"), wrong("2")), [right(origin=Origin.HINTED, text="42 it is")])
+    assert "leak/early_gold_frac" not in measured(listed) and measured(group(right()))["sample/further_verdicts"] == 0
