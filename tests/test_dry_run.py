@@ -29,7 +29,7 @@ from lte_jax.run.positions import check_positions
 from lte_jax.run.session import check_vocabulary
 
 PAPERS = sorted((ROOT / "configs").glob("qwen3-*.yaml"))
-ARMS = ("grpo", "grpo-entropy", "extra", "extra-entropy", "lte", "lte-entropy", "dapo", "luffy")
+ARMS = ("grpo", "grpo-entropy", "extra", "extra-entropy", "lte", "lte-entropy", "dapo", "luffy", "evocot")
 QWEN3_4B = {  # Qwen/Qwen3-4B-Base, config.json
     **{"model_type": "qwen3", "architectures": ["Qwen3ForCausalLM"], "hidden_size": 2560, "intermediate_size": 9728},
     **{"num_hidden_layers": 36, "num_attention_heads": 32, "num_key_value_heads": 8, "head_dim": 128},
@@ -293,6 +293,7 @@ def test_the_papers_configs_differ_only_where_their_rows_do():
         "grpo": {"explore"},
         "extra": {"explore"},
         "lte": set(),
+        "evocot": {"explore"},
         "dapo": {"explore", "overlong", "advantage", "loss"},
         "luffy": {"explore", "advantage", "loss"},
     }

@@ -38,6 +38,7 @@ class Evocot(Strategy):
         cost="n rollouts and verdicts of a none-pass group, once",
         ours="both stages in one run; none-pass groups are explained, the authors take problems that were never "
         "solved at temperature 0.6; an explanation that says the answer before its last step is not kept",
+        configs=("qwen3-4b-evocot.yaml", "qwen3-8b-evocot.yaml"),
     )
 
     def first(self, plan: Plan, memory: dict) -> tuple[Part, ...]:
