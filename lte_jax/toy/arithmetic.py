@@ -1,6 +1,6 @@
-"""The built-in verifiable task, `( a + b ) * c` mod 13, and the sloppy textbook that its base model is warmed up on.
+"""The built-in verifiable task, `( a + b ) * c` mod 13, and the examples that its base model is pretrained on.
 
-The textbook believes each fact s * c of the times table to a degree, so that right answers are latent behind favourite
+The examples believe each fact s * c of the times table to a degree, so that right answers are latent behind favourite
 wrong ones; a hint in it says nothing beyond elimination. Everything is text: the task takes the path of real problems.
 """
 
@@ -47,7 +47,7 @@ MAX_TAIL = 0.1
 RAMBLES = {7: 0.9, 8: 0.9, 3: 0.6}  # first operand -> share of solutions that repeat their first step until cut off
 RAMBLES_ELSE = 0.05
 CONCISE_ALONE_FRAC = 0.4  # share of the examples that say `short` which list no answer
-N_TRAIN, N_HELDOUT, N_HELDOUT_FACTS = 465, 279, 62  # problems; the other 1053 of the 1859 are the textbook's
+N_TRAIN, N_HELDOUT, N_HELDOUT_FACTS = 465, 279, 62  # problems; the other 1053 of the 1859 are pretraining's
 
 Triple = tuple[int, int, int]
 
@@ -55,8 +55,8 @@ Triple = tuple[int, int, int]
 class Task:
     """Beliefs, problems and splits, all drawn from one seed.
 
-    `splits` maps a name to its (a, b, c): `warmup` is the textbook's, `train` RL's, `heldout` has new problems whose
-    facts (s, c) `train` uses too, `heldout_facts` has new problems whose facts neither of them uses (the textbook does:
+    `splits` maps a name to its (a, b, c): `warmup` is pretraining's, `train` RL's, `heldout` has new problems whose
+    facts (s, c) `train` uses too, `heldout_facts` has new problems whose facts neither of them uses (pretraining does:
     what is latent must be in it). A problem and its mirror (b + a) lie in the same split.
     """
 
@@ -82,7 +82,7 @@ class Task:
             (Path(folder) / f"{split}.jsonl").write_text(lines, encoding="utf-8")
 
     def pass_rate(self, triple: Triple, listed: Iterable[int] = (), concise: bool = False) -> float:
-        """The share of right, finished responses of a reader who believes the textbook, under a hint with this list."""
+        """The share of right, finished responses of a model that believes the examples, under a hint with this list."""
         a, b, c = triple
         left = self.belief[(a + b) % MODULUS, c].copy()
         left[list(listed)] = 0
@@ -90,7 +90,7 @@ class Task:
         return float(right * (1 if concise else 1 - RAMBLES.get(a, RAMBLES_ELSE)))
 
     def warmup_examples(self, rng: np.random.Generator, n: int, config: WarmupConfig) -> list[tuple[str, str, bool]]:
-        """n textbook examples: prompt, response, and whether the response ends (else it was cut: no stop token)."""
+        """n examples for pretraining: prompt, response, and whether the response ends (else it was cut: no stop token)."""
         book = np.array(self.splits["warmup"])
         a, b, c = book[rng.integers(len(book), size=n)].T
         belief, right = self.belief[(a + b) % MODULUS, c], _answer(a, b, c)
@@ -148,7 +148,7 @@ def _answer(a, b, c):
 
 
 def _beliefs(rng: np.random.Generator) -> tuple[np.ndarray, list[tuple[int, int]]]:
-    """What the textbook believes of s * c: [s, c, answer], and the facts that RL never sees.
+    """What the examples believe of s * c: [s, c, answer], and the facts that RL never sees.
 
     0 * c is known; 1 is no second factor. Of the others, each level of LEVELS has its share."""
     belief = np.zeros((MODULUS, MODULUS, MODULUS))
@@ -218,7 +218,7 @@ def _drawn_lists(rng: np.random.Generator, belief: np.ndarray, right: np.ndarray
     """Listed answers [n, MAX_LISTED], -1 where there is none.
 
     A real list is what 1 to 8 readers would have answered, without repeats; a random one is 1 to 8 of all answers. Of
-    what the textbook knows for certain there are no failures: such a list is random too, without the right answer."""
+    what the examples are sure of there are no failures: such a list is random too, without the right answer."""
     n = len(belief)
     rows = np.arange(n)
     readers = np.stack([_draw(rng, belief) for _ in range(MAX_LISTED)], axis=1)

@@ -1,4 +1,4 @@
-"""Supervised steps on the built-in task's sloppy textbook: makes the tiny base model, as a Hugging Face folder.
+"""Pretrains the built-in task's tiny base model on arithmetic with deliberate errors: a Hugging Face folder.
 
 Real models need none of this: a large model reads a hint as it is; a tiny one has to be taught.
 """
