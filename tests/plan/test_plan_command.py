@@ -12,7 +12,7 @@ from commands import QUICKSTART, lte
 
 from lte_jax import config as settings
 from lte_jax.device import sampler, update
-from lte_jax.engine.boundary import round_up
+from lte_jax.engine.shapes import round_up
 from lte_jax.model_io.hf_config import config_files
 from lte_jax.plan import targets
 from lte_jax.plan.programs import Programs, Sizes, n_bytes
