@@ -22,8 +22,8 @@ import jax.numpy as jnp
 from lte_jax.config import build
 from lte_jax.device.mesh import make_mesh
 from lte_jax.device.weights import Architecture
+from lte_jax.plan.models import SHAPES
 from lte_jax.plan.programs import Programs
-from lte_jax.plan.shapes import SHAPES
 
 MIB = 2**20
 TINY = Architecture(512, 64, 192, 3, 4, 2, 16, 1e4, 1e-6, True)

@@ -288,8 +288,8 @@ def generate(
 
                 for row in draw(session, problems, n):
                     # a terminal obeys control characters: JSON spells them, text is shown without
-                    spelled = json.dumps(row, ensure_ascii=sys.stdout.isatty()) if file else clean(row["response"])
-                    print(spelled, flush=True)
+                    line = json.dumps(row, ensure_ascii=sys.stdout.isatty()) if file else clean(row["response"])
+                    print(line, flush=True)
                 return
             with Resumable(output, sample_settings(session, file, n), SAMPLE_KEY) as written:
                 _to_stderr(f"{output}: {len(written.done)} of {len(problems) * n} responses are there")
@@ -356,8 +356,8 @@ def config(
     with _clear_errors():
         shown = settings.load(file, overrides or []) if file else settings.build({}, overrides or [])
         for name, value, meaning in settings.fields(shown):
-            spelled = json.dumps(value, ensure_ascii=False, default=lambda item: item.model_dump())
-            print(f"{name} = {spelled}\n    {meaning}")
+            line = json.dumps(value, ensure_ascii=False, default=lambda item: item.model_dump())
+            print(f"{name} = {line}\n    {meaning}")
 
 
 @app.command()
@@ -424,7 +424,7 @@ def plan(
     with _clear_errors():
         resolved = settings.load(config, overrides or [])
         from lte_jax.plan.make import make_plan
-        from lte_jax.plan.shapes import architecture, max_positions
+        from lte_jax.plan.models import architecture, max_positions
         from lte_jax.plan.show import lines
         from lte_jax.plan.targets import parse
         from lte_jax.run.positions import check_positions, training_rows

@@ -815,7 +815,7 @@ def build(values: dict, overrides: Sequence[str] = (), where: str = "config") ->
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(f"{where}: " + "; ".join(map(_spelled, error.errors()))) from None
+        raise ConfigError(f"{where}: " + "; ".join(map(_message, error.errors()))) from None
 
 
 def fields(section: Section | None = None, prefix: str = "") -> Iterator[tuple[str, Any, str]]:
@@ -907,7 +907,7 @@ def _refuse_unknown(values: dict, section: type[Section], where: str, prefix: st
             _refuse_unknown(value, annotation, where, f"{prefix}{key}.")
 
 
-def _spelled(error: dict) -> str:
+def _message(error: dict) -> str:
     """One line for a pydantic error; our own checks across fields name their fields themselves."""
     if error["type"] == "value_error":
         said = error["msg"].removeprefix("Value error, ")

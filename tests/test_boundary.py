@@ -1,4 +1,4 @@
-"""The door: every column, mask and weight by hand, and what is left out of the computation changes no gradient."""
+"""Packing: every column, mask and weight by hand, and what is left out of the computation changes no gradient."""
 
 from dataclasses import replace
 

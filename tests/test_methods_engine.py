@@ -3,7 +3,7 @@ packed and counted. A new one is covered by being registered."""
 
 import pytest
 import tiny
-from scripted import G, SAMPLING, STOP_IDS, collect, engine, prompt, spell
+from scripted import SAMPLING, STOP_IDS, G, collect, engine, prompt, spell
 
 from lte_jax.config import build
 from lte_jax.engine.boundary import pack

@@ -10,7 +10,7 @@ from published import MODELS
 from lte_jax.device import mesh, weights
 from lte_jax.model_io import convert
 from lte_jax.model_io.hf_config import read_config
-from lte_jax.plan.shapes import SHAPES
+from lte_jax.plan.models import SHAPES
 
 
 def architecture(folder, name):

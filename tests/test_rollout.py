@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import rounding
 import tiny
-from scripted import G, LAYOUT, PLANS, SAMPLING, Again, collect, engine, no, prompt, spell, without_stop
+from scripted import LAYOUT, PLANS, SAMPLING, Again, G, collect, engine, no, prompt, spell, without_stop
 
 from lte_jax.device import sampler
 from lte_jax.device.mesh import own_mesh

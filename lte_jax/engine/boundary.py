@@ -1,4 +1,4 @@
-"""The door between host and device: records to arrays and back. All padding, masks and placement are decided here."""
+"""Packs host records into device arrays, and reads arrays back. All padding, masks and placement are decided here."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from lte_jax.config import ConfigError
-from lte_jax.host.tokenizers.spelled import Part
+from lte_jax.host.tokenizers.special_tokens import Part
 from lte_jax.records import Rollout, Status
 
 PROBLEM, ANSWERS, NOTES = "{problem}", "{answers}", "{notes}"

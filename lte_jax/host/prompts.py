@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lte_jax.config import ConfigError, PromptConfig
 from lte_jax.host.contexts import ANSWERS, PROBLEM, Told, composed, shortened, template_of
-from lte_jax.host.tokenizers.spelled import Part
+from lte_jax.host.tokenizers.special_tokens import Part
 from lte_jax.host.tokenizers.tokenizer import Tokenizer
 from lte_jax.records import FailureMode, Problem, Prompt
 

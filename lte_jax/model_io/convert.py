@@ -271,10 +271,10 @@ def _write_file(path: Path, tensors: Sequence[Tensor], arch: Architecture, param
             "shape": _hf_shape(tensor.row, arch),
             "data_offsets": [start, end],
         }
-    spelled = json.dumps(header).encode()
-    spelled += b" " * (-len(spelled) % 8)  # the data is aligned
+    encoded = json.dumps(header).encode()
+    encoded += b" " * (-len(encoded) % 8)  # the data is aligned
     with path.open("wb") as file:
-        file.write(len(spelled).to_bytes(8, "little") + spelled)
+        file.write(len(encoded).to_bytes(8, "little") + encoded)
         for tensor in tensors:
             file.write(_export_tensor(tensor, params, dtype).data)
 

@@ -73,10 +73,10 @@ def scorecard(model: str, metrics: Mapping[str, Mapping[str, float]], paper: str
         {name: values["pass_at_1"] for name, values in metrics.items()},
         {name: metrics[name][f"pass_at_{k}"] for name, k in most.items()},
     )
-    spelled = ", ".join(f"{name} {k}" for name, k in most.items())
+    by_benchmark = ", ".join(f"{name} {k}" for name, k in most.items())
     parts = [
         pipe_table(title, ["%", *names, AVERAGE], [*_paper_rows(paper, names, which), _our_row(model, names, ours)])
-        for which, (title, ours) in enumerate(zip(("Pass@1", f"Pass@k, k = {spelled}"), of_ours, strict=True))
+        for which, (title, ours) in enumerate(zip(("Pass@1", f"Pass@k, k = {by_benchmark}"), of_ours, strict=True))
         if ours
     ]
     return "\n\n".join([*parts, _details(metrics)]) + "\n"

@@ -44,7 +44,7 @@ def keep_if_best(run: Path, step: int, params: dict, wanted: str, metrics: Mappi
     value = score(metrics, wanted)
     target, unfinished, aside = run / BEST, run / f"{BEST}.partial", run / f"{BEST}.old"
     if is_first() and aside.is_dir():
-        _settle(target, aside)
+        _finish_the_move(target, aside)
     wait_for_all("the best model so far is known")
     before = json.loads((target / SCORE).read_text(encoding="utf-8")) if target.is_dir() else None
     if before and before["measure"] == wanted and before["value"] >= value:
@@ -65,7 +65,7 @@ def keep_if_best(run: Path, step: int, params: dict, wanted: str, metrics: Mappi
     return True
 
 
-def _settle(target: Path, aside: Path) -> None:
+def _finish_the_move(target: Path, aside: Path) -> None:
     """After a kill between the two moves."""
     if target.is_dir():
         shutil.rmtree(aside)

@@ -106,7 +106,7 @@ class RunFolder:
         self.wait()
         if self._lock:
             self._lock.check()
-            self._weights.settle()
+            self._weights.write_when_known()
         optimiser = state._replace(params={})
         self._saving = step
         with self._report_save_errors():
@@ -122,7 +122,7 @@ class RunFolder:
     def look(self) -> None:
         """As `wait`, where the checkpoint is written or has failed; does not wait for it, nor for the starting weights
         to be known."""
-        self._weights.settle(wait=False)
+        self._weights.write_when_known(wait=False)
         if self._saving is not None and not self.manager.is_saving_in_progress():
             self.wait()
 

@@ -107,7 +107,7 @@ class StartingWeights:
             write_record(self._run, replace(record, seen=found.seen))
         return True
 
-    def settle(self, wait: bool = True) -> None:
+    def write_when_known(self, wait: bool = True) -> None:
         """Writes them down where they were not known; a checkpoint waits for that."""
         if self._unknown is not None and (wait or self._unknown.done()):
             unknown, self._unknown = self._unknown, None

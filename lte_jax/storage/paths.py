@@ -14,11 +14,11 @@ from etils import epath
 from lte_jax.config import ConfigError
 
 
-def open_path(spelled: str | Path | epath.Path) -> epath.Path:
+def open_path(text: str | Path | epath.Path) -> epath.Path:
     """A path of a disk, made absolute, or of a bucket. Raises ValueError where what reads buckets is not installed."""
-    path = epath.Path(spelled)
+    path = epath.Path(text)
     if not is_remote(path):
-        return epath.Path(Path(spelled).expanduser().absolute())
+        return epath.Path(Path(text).expanduser().absolute())
     try:
         fsspec.get_filesystem_class(str(path).partition("://")[0])
     except ImportError as error:
@@ -37,9 +37,9 @@ def refuse_overlap(run: str | Path, model: str) -> None:
         )
 
 
-def _resolved(spelled: str) -> Path:
-    """Absolute and without links; of a bucket as it is spelled, which is there for comparing only."""
-    return Path(spelled) if is_remote(spelled) else Path(spelled).expanduser().resolve()
+def _resolved(text: str) -> Path:
+    """Absolute and without links; of a bucket as it is written, which is there for comparing only."""
+    return Path(text) if is_remote(text) else Path(text).expanduser().resolve()
 
 
 def is_remote(path: str | epath.Path) -> bool:

@@ -7,7 +7,7 @@ from test_prompts import WordTokenizer
 from lte_jax.config import ConfigError, PromptConfig
 from lte_jax.host.contexts import GOLD, TEMPLATES, Told, composed, feedback, holds_gold, share_of, shortened
 from lte_jax.host.prompts import PromptBuilder
-from lte_jax.host.tokenizers.spelled import Part
+from lte_jax.host.tokenizers.special_tokens import Part
 from lte_jax.records import Problem, Status
 
 PROBLEM = Problem("p1", "one two", "3")

@@ -4,7 +4,7 @@ import pytest
 
 from lte_jax.config import HintConfig, PromptConfig
 from lte_jax.host.prompts import PromptBuilder, fill
-from lte_jax.host.tokenizers.spelled import Part
+from lte_jax.host.tokenizers.special_tokens import Part
 from lte_jax.records import FailureMode, Problem, Prompt
 
 HINTS = {"concise": "{problem} C", "concise_hint": "{problem} CH[{answers}]", "hint": "{problem} H[{answers}]"}

@@ -14,7 +14,7 @@ from transformers import AutoTokenizer
 
 from lte_jax.config import HintConfig, PromptConfig
 from lte_jax.host.prompts import PromptBuilder
-from lte_jax.host.tokenizers.spelled import Part
+from lte_jax.host.tokenizers.special_tokens import Part
 from lte_jax.host.tokenizers.tokenizer import TokenizerError, open_tokenizer
 from lte_jax.records import FailureMode, Problem
 

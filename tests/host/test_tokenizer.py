@@ -8,7 +8,7 @@ from byte_level import HOSTILE, TEXT, write_hf, write_sentencepiece
 from tokenizers import Tokenizer, processors
 from transformers import AutoTokenizer
 
-from lte_jax.host.tokenizers.spelled import Part
+from lte_jax.host.tokenizers.special_tokens import Part
 from lte_jax.host.tokenizers.tokenizer import TokenizerError, open_tokenizer
 
 

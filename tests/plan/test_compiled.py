@@ -10,7 +10,7 @@ import pytest
 
 from lte_jax.config import build
 from lte_jax.plan.measure import measure
-from lte_jax.plan.shapes import SHAPES
+from lte_jax.plan.models import SHAPES
 from lte_jax.plan.targets import TargetError, parse
 
 pytestmark = pytest.mark.slow

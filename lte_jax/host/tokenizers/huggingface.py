@@ -7,7 +7,7 @@ from pathlib import Path
 from jinja2 import TemplateError
 from transformers import AutoTokenizer
 
-from lte_jax.host.tokenizers.spelled import BREAK, Part, Spelling, guard, private_names, renamed, renamed_backend
+from lte_jax.host.tokenizers.special_tokens import BREAK, Part, Spelling, guard, private_names, renamed, renamed_backend
 from lte_jax.host.tokenizers.tokenizer_files import TokenizerError, copy_files, refuse_pointer, require_stop
 from lte_jax.records import Prompt
 

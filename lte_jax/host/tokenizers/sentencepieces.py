@@ -8,7 +8,7 @@ from pathlib import Path
 import sentencepiece
 from sentencepiece.sentencepiece_model_pb2 import ModelProto
 
-from lte_jax.host.tokenizers.spelled import BREAK, Part, Spelling, guard, private_names, renamed
+from lte_jax.host.tokenizers.special_tokens import BREAK, Part, Spelling, guard, private_names, renamed
 from lte_jax.host.tokenizers.tokenizer_files import SENTENCEPIECE_FILE, TokenizerError, copy_files, require_stop
 from lte_jax.records import Prompt
 

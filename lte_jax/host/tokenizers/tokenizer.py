@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from lte_jax.host.tokenizers.spelled import Part
+from lte_jax.host.tokenizers.special_tokens import Part
 from lte_jax.host.tokenizers.tokenizer_files import SENTENCEPIECE_FILE, TokenizerError
 from lte_jax.records import Prompt
 

@@ -65,9 +65,9 @@ def differing(runs: Sequence[Run]) -> tuple[list[str], list[list[str]]]:
     names = dict.fromkeys(name for run in runs for name in run.settings)
     rows = []
     for name in names:
-        if len({spelled(run.settings.get(name)) for run in runs}) > 1:
+        if len({as_text(run.settings.get(name)) for run in runs}) > 1:
             cells = [
-                ", ".join(dict.fromkeys(spelled(run.settings.get(name)) for run in members))
+                ", ".join(dict.fromkeys(as_text(run.settings.get(name)) for run in members))
                 for members in arms.values()
             ]
             rows.append([name, *cells])
@@ -80,15 +80,15 @@ def settings(runs: Sequence[Run]) -> list[tuple[str, str, str]]:
     before: dict[str, list[str]] = {}
     for change in runs[0].changes:
         for name, (old, _) in change["changed"].items():
-            before.setdefault(name, []).append(f"{spelled(old)} until step {change['step']}")
+            before.setdefault(name, []).append(f"{as_text(old)} until step {change['step']}")
     values = {
-        name: f"{spelled(value)} ({', '.join(before[name])})" if name in before else spelled(value)
+        name: f"{as_text(value)} ({', '.join(before[name])})" if name in before else as_text(value)
         for name, value in runs[0].settings.items()
     }
     return [(name, value, meanings.get(name, "")) for name, value in values.items()]
 
 
-def spelled(value: object) -> str:
+def as_text(value: object) -> str:
     """As it stands in YAML, on one line."""
     text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10**9)
     return text.removesuffix("\n").removesuffix("\n...")
