@@ -21,8 +21,8 @@ CONTEXTS = {
 TRACE = "s1\n\ns2\n\ns3\n\ns4"
 
 
-def strategy(name, explore=None, steps=10, **args):
-    values = {"steps": steps, "sample": {"group_size": G}, "prompt": {"contexts": CONTEXTS}}
+def strategy(name, explore=None, steps=10, prompt=None, **args):
+    values = {"steps": steps, "sample": {"group_size": G}, "prompt": {"contexts": {**CONTEXTS, **(prompt or {})}}}
     config = build({**values, "explore": {"strategy": name, "args": args, **(explore or {})}})
     return make_strategy(config, PromptBuilder(config.prompt, WordTokenizer()), lambda pairs: [False] * len(pairs))
 
@@ -71,6 +71,13 @@ def test_guided_tells_growing_shares_of_a_trace():
         now = answered(its, now, 0)
     assert said == ["trace s1", "trace s1\n\ns2\n\ns3", "answer 42"] and retry is None
     assert its.most_further() == 3 and its.retry(traced(), {}).n == 1
+
+
+def test_guided_may_list_wrong_answers_beside_the_right_one():
+    its = strategy("guided", contexts=["mine"], prompt={"mine": "{problem} is {answer}, not {answers}"})
+    assert text(its, traced(wrong("7"), wrong("8"), wrong("7"))) == "six times seven is 42, not 7, 8"
+    assert its.tools.decisions.taken(traced()) == {"0/answers": ("7", "8")}  # made once, and written down
+    assert text(its, traced(rollout(Status.NO_ANSWER))) is None  # there is none to list
 
 
 def test_guided_may_show_an_attempt_and_its_verdict():

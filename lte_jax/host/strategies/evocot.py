@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from lte_jax.host.contexts import pieces_of
 from lte_jax.host.diagnose import contains_answer
 from lte_jax.host.explore import Strategy, wants_more
-from lte_jax.host.strategies.told import check_contexts, told_of
+from lte_jax.host.strategies.told import check_contexts, told
 from lte_jax.method import Method, Source
 from lte_jax.records import Attempt, Given, Group, Kind, Origin, Part, Plan, Problem, Retry
 
@@ -49,7 +49,7 @@ class Evocot(Strategy):
         is_begun = group.problem.id in memory.get("explained", {})
         if group.attempts or is_begun or not wants_more(group, self.config, rounds=1):
             return None
-        prompt = self.tools.prompts.context(self.tools.args.context, group.problem, told_of(group))
+        prompt = told(self.tools, self.tools.args.context, group)
         return prompt and Retry.of(prompt, self.tools.args.n, Origin.HINTED, mode=None)
 
     def merge(self, group: Group, attempt: Attempt) -> Group:

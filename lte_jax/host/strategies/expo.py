@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lte_jax.host.diagnose import pass_level
 from lte_jax.host.explore import Strategy
-from lte_jax.host.strategies.told import check_contexts, told_of
+from lte_jax.host.strategies.told import check_contexts, told
 from lte_jax.method import Method, Source
 from lte_jax.records import Attempt, Group, Lesson, Origin, PassLevel, Problem, Retry
 
@@ -43,7 +43,7 @@ class Expo(Strategy):
         is_wanted = level is PassLevel.NONE or (level is not None and args.trigger == "every")
         if group.attempts or not is_wanted or not self._beta(group.step):
             return None
-        prompt = self.tools.prompts.context(args.context, group.problem, told_of(group))
+        prompt = told(self.tools, args.context, group)
         return prompt and Retry.of(prompt, args.n, Origin.HINTED, mode=None)
 
     def merge(self, group: Group, attempt: Attempt) -> Group:

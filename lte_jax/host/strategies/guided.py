@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lte_jax.host.diagnose import pass_level
 from lte_jax.host.explore import Strategy, mix, wants_more
-from lte_jax.host.strategies.told import check_contexts, told_of
+from lte_jax.host.strategies.told import check_contexts, told
 from lte_jax.method import Method, Source
 from lte_jax.records import Attempt, Group, Origin, PassLevel, Problem, Prompt, Retry
 
@@ -94,8 +94,5 @@ class Guided(Strategy):
         """Those of the contexts for which the problem has all, and which fit."""
         args = self.tools.args
         shares = args.shares or (1.0,) * len(args.contexts)
-        made = [
-            self.tools.prompts.context(name, group.problem, told_of(group, share))
-            for name, share in zip(args.contexts, shares, strict=True)
-        ]
+        made = [told(self.tools, name, group, share) for name, share in zip(args.contexts, shares, strict=True)]
         return [prompt for prompt in made if prompt]

@@ -12,9 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lte_jax.host.diagnose import contains_answer, pass_level
 from lte_jax.host.explore import Strategy, mix, wants_more
-from lte_jax.host.strategies.told import check_contexts, told_of
+from lte_jax.host.strategies.told import check_contexts, told
 from lte_jax.method import Method, Source
-from lte_jax.records import Attempt, Group, Lesson, Origin, Part, Problem, Purpose, Retry, Rollout
+from lte_jax.records import Attempt, Group, Lesson, Origin, Part, Problem, Prompt, Purpose, Retry, Rollout
 
 
 class NotesArgs(BaseModel):
@@ -46,9 +46,9 @@ class Notes(Strategy):
     )
 
     def retry(self, group: Group, memory: dict) -> Retry | None:
-        args, prompts = self.tools.args, self.tools.prompts
+        args = self.tools.args
         if not group.attempts:
-            asked = prompts.context(args.ask, group.problem, told_of(group)) if self._is_wanted(group) else None
+            asked = told(self.tools, args.ask, group) if self._is_wanted(group) else None
             return asked and Retry((Part(asked, args.n),), Origin.HINTED, None, purpose=Purpose.NOTE)
         parts = tuple(Part(prompt, args.solutions) for _, prompt in self._used(group)) if not group.retries else ()
         return Retry(parts, Origin.HINTED, mode=None) if parts else None
@@ -75,15 +75,9 @@ class Notes(Strategy):
             return pass_level(group.initial) is not None
         return wants_more(group, self.config, rounds=1)
 
-    def _used(self, group: Group) -> list[tuple[Rollout, object]]:
+    def _used(self, group: Group) -> list[tuple[Rollout, Prompt]]:
         """(note, prompt that it is used in) of those that say something, but not the answer, and fit."""
         own = [note for note in group.notes if not contains_answer(note.text, [group.problem.answer])]
-        used = [
-            (
-                note,
-                self.tools.prompts.context(self.tools.args.use, group.problem, replace(told_of(group), notes=(text,))),
-            )
-            for note in own
-            if (text := note.text.strip())
-        ]
+        texts = [(note, text) for note in own if (text := note.text.strip())]
+        used = [(note, told(self.tools, self.tools.args.use, group, notes=(text,))) for note, text in texts]
         return [(note, prompt) for note, prompt in used if prompt]
