@@ -33,7 +33,7 @@ class Forks(Strategy):
         cost="fewer tokens: (1 + B N / 2) / (1 + B N) of independent ones where forks are uniform; prefills of "
         "prefixes",
         ours="a place's uncertainty is -log p of the token that was drawn there, not its entropy; shared tokens are "
-        "trained once in each response; labels are the verifier's unless a config says otherwise",
+        "trained once in each response; with explore.labels=majority the first responses vote, not all leaves",
     )
 
     def first(self, plan: Plan, memory: dict) -> tuple[Part, ...]:
