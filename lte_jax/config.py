@@ -385,11 +385,17 @@ class AdvantageConfig(Section):
         "group has right and wrong members (DAPO); given an advantage by token entropy (RL-ZVP)",
         METHOD,
     )
-    credits: tuple[named("ace", "plausible", "amplify", "tree"), ...] = setting(
+    credits: tuple[
+        named(
+            *("ace", "plausible", "amplify", "tree", "confident", "verl", "g2rl", "repexp", "cosine", "repetition"),
+        ),
+        ...,
+    ] = setting(
         (),
         "what else changes rewards or advantages, in this order; ace: punishes wrong responses that training has made "
         "likelier; plausible: leaves out hinted ones that are too unlikely on the plain prompt; amplify: right ones "
-        "count fully; tree: differences of forks' values",
+        "count fully; tree: differences of forks' values; confident, verl, g2rl, repexp: by what the policy makes of a "
+        "response; cosine, repetition: by its length and what it repeats",
         METHOD,
     )
     args: PluginArguments = setting(Arguments(), "settings of credits: {name: {setting: value}}", METHOD)
@@ -409,8 +415,10 @@ class LossConfig(Section):
     ratio: Literal["token", "sequence"] = setting(
         "token", "on-policy ratio: of each token, or one per row, exp(mean of log r) (GSPO)", METHOD
     )
-    on_policy_objective: named("clip", "dual_clip", "cispo") = setting(
-        "clip", "PPO's clip; with a floor of c A where A < 0; or the clipped ratio as a constant weight (CISPO)", METHOD
+    on_policy_objective: named("clip", "dual_clip", "cispo", "unclipped", "reinforce") = setting(
+        "clip",
+        "PPO's clip; with a floor of c A where A < 0; the clipped ratio as a constant weight (CISPO); r A; A log r",
+        METHOD,
     )
     clip_eps_low: float = setting(
         0.2, "on-policy ratios are clipped below 1 - this (GSPO: 3e-4); 1: no lower end", METHOD, gt=0, le=1
@@ -487,7 +495,13 @@ class LossConfig(Section):
         "Z: all response tokens of the update; each part by its own; 1/(rows x own length); 1/(rows x response budget)",
         METHOD,
     )
-    entropy_coef: float = setting(0.0, "c of the entropy bonus of LTE+ (0.001 in LUFFY's script)", METHOD, ge=0, le=1)
+    entropy_coef: float = setting(
+        0.0,
+        "c of the entropy bonus of LTE+ (0.001 in LUFFY's script); below 0 entropy is minimised (a control)",
+        METHOD,
+        ge=-1,
+        le=1,
+    )
     entropy_schedule: Literal["fixed", "adaptive"] = setting(
         "fixed",
         "adaptive: c starts at 0 and moves by entropy_step towards entropy_target, applied only below it",

@@ -114,6 +114,7 @@ def test_z_counts_rows_without_variance_but_leaves_them_out():
 
 
 def test_with_an_entropy_bonus_rows_without_variance_stay_in():
+    assert packed(MIXED, ALL_RIGHT, loss={"entropy_coef": -0.001}).n_trained == 5  # a control: less entropy
     batch = packed(MIXED, ALL_RIGHT, loss={"entropy_coef": 0.001})
     assert (batch.n_tokens, batch.n_trained) == (17, 5)
     assert sum(int(np.sum(micro.trained_BT)) for micro in batch.microbatches) == 17

@@ -84,6 +84,17 @@ def clipped_weight(log_ratio, advantage, config: LossConfig):
     return jax.lax.stop_gradient(clipped_ratio(jnp.exp(log_ratio), config)) * advantage * log_ratio
 
 
+def unclipped(log_ratio, advantage, config: LossConfig):
+    """r A: plain importance sampling."""
+    return jnp.exp(log_ratio) * advantage
+
+
+def reinforce(log_ratio, advantage, config: LossConfig):
+    """A log r: the gradient of A log pi (REINFORCE), whatever has become of the policy since it drew; of a hinted token
+    as if it had been drawn under the plain prompt (a control)."""
+    return log_ratio * advantage
+
+
 def clipped_ratio(ratio, config: LossConfig):
     return jnp.clip(ratio, 1 - config.clip_eps_low, 1 + config.clip_eps_high)
 
@@ -92,6 +103,8 @@ ON_POLICY_OBJECTIVES = {
     "clip": of_ratio(clipped_surrogate),
     "dual_clip": of_ratio(dual_clipped_surrogate),
     "cispo": of_ratio(clipped_weight),
+    "unclipped": of_ratio(unclipped),
+    "reinforce": of_ratio(reinforce),
 }
 
 # Objectives of hinted tokens
@@ -107,21 +120,11 @@ def shaped_objective(log_ratio, advantage, config: LossConfig):
     return shaped_ratio(log_ratio, config.gamma) * advantage
 
 
-def ratio_objective(log_ratio, advantage, config: LossConfig):
-    """r' A: plain importance sampling."""
-    return jnp.exp(log_ratio) * advantage
-
-
-def uncorrected_objective(log_ratio, advantage, config: LossConfig):
-    """A log r': the gradient of A log pi, as if the response had been drawn under the plain prompt (a control)."""
-    return log_ratio * advantage
-
-
 HINTED_OBJECTIVES = {
     "shaped": of_ratio(shaped_objective),
-    "ratio": of_ratio(ratio_objective),
+    "ratio": of_ratio(unclipped),
     "clipped": of_ratio(clipped_surrogate),
-    "uncorrected": of_ratio(uncorrected_objective),
+    "uncorrected": of_ratio(reinforce),
 }
 
 # Objectives of supervised tokens; their advantage is a coefficient

@@ -191,7 +191,7 @@ def place(micro: Microbatch, mesh: Mesh) -> Microbatch:
 
 def keeps_all_rows(config) -> bool:
     """Whether rows without advantage are computed too: they have a gradient, or are asked for."""
-    has_bonus = config.loss.entropy_coef > 0 or config.loss.entropy_schedule == "adaptive"
+    has_bonus = config.loss.entropy_coef != 0 or config.loss.entropy_schedule == "adaptive"
     is_asked_for = config.loss.kl != "none" or config.advantage.zero_variance == "keep"
     return has_bonus or is_asked_for or acts_on_all_rows(config.loss)
 

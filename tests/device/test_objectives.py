@@ -68,7 +68,15 @@ def test_cispo_weighs_every_token_by_its_clipped_ratio(ratio, advantage, weight)
     np.testing.assert_allclose(ours, (weight * advantage * np.log(ratio), weight * advantage), atol=VALUE)
 
 
-@pytest.mark.parametrize("name", objectives.ON_POLICY_OBJECTIVES)
+@pytest.mark.parametrize(
+    ("name", "value", "gradient"), [("clip", 2.56, 0.0), ("unclipped", 3.0, 3.0), ("reinforce", 2 * np.log(1.5), 2.0)]
+)
+def test_without_a_clip_a_ratio_outside_keeps_its_gradient(name, value, gradient):
+    ours = value_and_gradient(objectives.ON_POLICY_OBJECTIVES[name], 1.5, 2.0)
+    np.testing.assert_allclose(ours, (value, gradient), atol=VALUE)
+
+
+@pytest.mark.parametrize("name", [name for name in objectives.ON_POLICY_OBJECTIVES if name != "reinforce"])
 def test_an_eps_of_1_has_no_lower_end(name):
     config = LossConfig(clip_eps_low=1, clip_eps_high=HIGH, on_policy_objective=name)
     _, gradient = value_and_gradient(objectives.ON_POLICY_OBJECTIVES[name], 1e-3, -2.0, config)

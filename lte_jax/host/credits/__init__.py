@@ -6,12 +6,28 @@ from lte_jax.config import Config, ConfigError
 from lte_jax.host.credit import Credit
 from lte_jax.host.credits.ace import Ace
 from lte_jax.host.credits.amplify import Amplify
+from lte_jax.host.credits.confident import Confident
+from lte_jax.host.credits.g2rl import G2rl
+from lte_jax.host.credits.length import Cosine, Repetition
 from lte_jax.host.credits.plausible import Plausible
+from lte_jax.host.credits.repexp import Repexp
 from lte_jax.host.credits.tree import Tree
+from lte_jax.host.credits.verl import Verl
 from lte_jax.plugins import arguments, resolve_class
 from lte_jax.records import Group
 
-CREDITS: dict[str, type[Credit]] = {"ace": Ace, "plausible": Plausible, "amplify": Amplify, "tree": Tree}
+CREDITS: dict[str, type[Credit]] = {
+    "ace": Ace,
+    "plausible": Plausible,
+    "amplify": Amplify,
+    "tree": Tree,
+    "confident": Confident,
+    "verl": Verl,
+    "g2rl": G2rl,
+    "repexp": Repexp,
+    "cosine": Cosine,
+    "repetition": Repetition,
+}
 Credits = Mapping[str, Credit]  # by name, in the order in which they act
 
 
