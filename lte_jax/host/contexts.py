@@ -15,6 +15,7 @@ from lte_jax.records import Rollout, Status
 PROBLEM, ANSWERS, NOTES = "{problem}", "{answers}", "{notes}"
 ANSWER, TRACE, ATTEMPT, FEEDBACK = "{answer}", "{trace}", "{attempt}", "{feedback}"
 PLACEHOLDERS = (PROBLEM, ANSWERS, NOTES, ANSWER, TRACE, ATTEMPT, FEEDBACK)
+_PLACEHOLDER = re.compile("(" + "|".join(map(re.escape, PLACEHOLDERS)) + ")")
 GOLD = (ANSWER, TRACE)  # placeholders that say the answer
 LEFT_OUT = "\n[...]\n"  # in the middle of an attempt that is too long
 
@@ -74,7 +75,7 @@ def composed(template: str, problem: str, told: Told, separator: str) -> list[Pa
     for name, value in told.values().items():
         between = Part("\n" if name == NOTES else separator, True)
         values[name] = [Part(value, False)] if isinstance(value, str) else _listed(value, between)
-    pieces = re.split("(" + "|".join(map(re.escape, PLACEHOLDERS)) + ")", template)
+    pieces = _PLACEHOLDER.split(template)
     return [part for piece in pieces if piece for part in values.get(piece, [Part(piece, True)])]
 
 
