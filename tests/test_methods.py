@@ -3,13 +3,19 @@
 import json
 from dataclasses import dataclass
 
+import pytest
+from commands import ROOT
 from typer.testing import CliRunner
 
 from lte_jax.cli import app
+from lte_jax.config import load, unread
+from lte_jax.host.credits import make_credits
+from lte_jax.host.curricula import CURRICULA
 from lte_jax.host.explore import Grpo
-from lte_jax.host.strategies import STRATEGIES
+from lte_jax.host.strategies import STRATEGIES, make_strategy
 from lte_jax.method import Method, Source
-from lte_jax.run.methods import REGISTRIES
+from lte_jax.plugins import arguments
+from lte_jax.run.methods import REGISTRIES, listed
 
 
 def said(*arguments):
@@ -40,3 +46,19 @@ def test_one_method_says_its_settings_and_one_that_is_none_the_others():
     assert only["settings"]["beta"].startswith("weight of the explanations")
     wrong = said("expoo")
     assert wrong.exit_code != 0 and "expoo is none; wanted one of grpo, extra" in wrong.output
+
+
+@pytest.mark.parametrize("each", [each for each in listed() if each.method], ids=lambda each: each.name)
+def test_a_methods_configs_name_it_and_set_nothing_that_is_not_read(each):
+    for name in each.method.configs:
+        config = load(ROOT / "configs" / name)
+        assert unread(config) == []
+        values = config.model_dump()
+        for part in each.setting.split("."):
+            values = values[part]
+        assert values == each.name or each.name in values
+        strategy = make_strategy(config, None, None)
+        assert strategy.tools.args is None or strategy.tools.args.model_dump().keys() >= config.explore.args.keys()
+        curriculum = CURRICULA[config.curriculum.name]
+        arguments("curriculum.args", config.curriculum.args, curriculum.Args)
+        make_credits(config)

@@ -37,6 +37,7 @@ class Knapsack(Curriculum):
         "curricula",
         ours="greedy, which is exactly optimal, in place of their dynamic programming, which overpays first units; a "
         "surplus goes to problems that are known to be never solved, not to unseen ones",
+        configs=("knapsack.yaml",),
     )
 
     def __post_init__(self):

@@ -53,6 +53,7 @@ class Ladder(Curriculum):
         "curricula",
         ours="options are the run's own wrong answers, distinct by their spelling, where a language model writes the "
         "paper's; no format reward. The form is trained, and a multiple choice form holds the right answer",
+        configs=("cog-drift.yaml",),
     )
 
     def choose(self, n: int, at: Position, memory: dict) -> tuple[Plan, ...]:

@@ -34,6 +34,7 @@ class Forks(Strategy):
         "prefixes",
         ours="a place's uncertainty is -log p of the token that was drawn there, not its entropy; shared tokens are "
         "trained once in each response; with explore.labels=majority the first responses vote, not all leaves",
+        configs=("etmr.yaml",),
     )
 
     def first(self, plan: Plan, memory: dict) -> tuple[Part, ...]:

@@ -52,6 +52,7 @@ class Reflect(Strategy):
         ours="a critique is free text and only of wrong attempts, the authors' is JSON of all; the pivot is where the "
         "tokens of attempt and retry part, the authors' a turn that the critique names. Theirs with "
         "advantage.credits=[amplify], advantage.baseline=mean, loss.hinted_objective=uncorrected",
+        configs=("r3l.yaml",),
     )
 
     def first(self, plan: Plan, memory: dict) -> tuple[Part, ...]:
