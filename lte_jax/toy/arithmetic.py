@@ -111,7 +111,7 @@ class Task:
 
 def step_scores(problem: Problem, steps: Sequence[str]) -> list[float]:
     """1 for each step of a response that is right by itself, 0 for `7 + 5 = 3`: an exact judge of steps, parted by `;`."""
-    claims = (re.fullmatch(r"\s*(\d+) ([+*]) (\d+) = (\d+)\s*", step) for step in steps)
+    claims = (re.fullmatch(r"(\d{1,4}) ([+*]) (\d{1,4}) = (\d{1,4})", step.strip()) for step in steps)
     return [float(claim is None or _holds_true(*claim.groups())) for claim in claims]
 
 
