@@ -53,6 +53,8 @@ def boxed(text: str, truncated: bool = False) -> list[Boxed]:
             stack.append((-1, -1))
         elif len(mark) > 2:
             stack.append((token.start(), token.end()))
+    if not found and "\\}" in text and "\\{" not in text:  # \boxed{12\} closes nothing
+        return boxed(text.replace("\\}", " }"), truncated)
     return sorted(found, key=lambda box: box.begin)
 
 

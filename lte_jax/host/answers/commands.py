@@ -8,6 +8,7 @@ from fractions import Fraction
 from functools import partial
 
 from lte_jax.host.answers.grammar import Handler, Parser
+from lte_jax.host.answers.names import symbol
 from lte_jax.host.answers.products import determinant, norm, rows_of, scale
 from lte_jax.host.answers.series import indexed
 from lte_jax.host.answers.syntax import INFINITY, REALS, Node, Unreadable, scalar
@@ -75,13 +76,13 @@ def _conditional(parser: Parser) -> Node:
 
 
 def _name(name: str, parser: Parser) -> Node:
-    return parser.symbol(name)
+    return symbol(parser.stream, name)
 
 
 def _of_several(name: str, parser: Parser) -> Node:
     r"""`\max(a, b)`, `\max\{a, b\}`, `\gcd(12, 18)`; without a bracket only a name."""
     if not parser.stream.sees("(", "{", "lbrace"):
-        return parser.symbol(name)
+        return symbol(parser.stream, name)
     group = parser.atom()
     parts = group.args if group.op in ("tuple", "list", "set") else (group,)
     return Node("fn", tuple(sorted(map(scalar, parts), key=repr)), name)
@@ -122,7 +123,7 @@ def _determinant(parser: Parser) -> Node:
         if inner.op == "matrix":
             return determinant(rows_of(inner))
         return scale(Node("sym", value="det"), inner)
-    return parser.symbol("det")
+    return symbol(parser.stream, "det")
 
 
 def _norm(parser: Parser) -> Node:
@@ -223,7 +224,7 @@ def _bare_argument(parser: Parser) -> Node:
 
 
 def _accented(name: str, parser: Parser) -> Node:
-    return parser.symbol(f"{name} {parser.stream.raw_group()}")
+    return symbol(parser.stream, f"{name} {parser.stream.raw_group()}")
 
 
 HANDLERS: dict[str, Handler] = {

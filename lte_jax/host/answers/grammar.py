@@ -13,12 +13,12 @@ this module and not the other way round; parse.py puts the two together. Nothing
 from collections.abc import Callable, Mapping
 
 from lte_jax.host.answers.limits import MAX_DEPTH, MAX_ITEMS
+from lte_jax.host.answers.names import joins, symbol, with_unit
 from lte_jax.host.answers.numerals import in_base, number_value, repeating_value
 from lte_jax.host.answers.products import is_proper, matrix_power, mixed, negate, norm, quotient, scale, total
 from lte_jax.host.answers.stream import Stream
 from lte_jax.host.answers.syntax import REALS, Node, TooLarge, Unreadable, scalar
 from lte_jax.host.answers.tokens import Token
-from lte_jax.host.answers.units import changes_the_number
 from lte_jax.host.answers.words import meaning
 
 _RELATIONS = {"=": "=", "<": "<", ">": ">", "le": "<=", "ge": ">=", "ne": "!=", "lt": "<", "gt": ">", "equiv": "="}
@@ -65,7 +65,7 @@ class Parser:
     def _separator(self) -> set[str]:
         """The signs and words that stand between two items."""
         found = set()
-        while _joins(self.stream.next) or self.stream.sees(*_SEPARATORS):
+        while joins(self.stream.next) or self.stream.sees(*_SEPARATORS):
             token = self.stream.take()
             found.add(token.text if token.kind != "text" else token.text.strip(" ,;") or ",")
         return found if self.stream.next.kind != "end" else set()
@@ -148,8 +148,8 @@ class Parser:
     def product(self) -> Node:
         node = self.power()
         while True:
-            if self.stream.next.kind == "text" and not _joins(self.stream.next):
-                return self._measure(self._unit(node))
+            if self.stream.next.kind == "text" and not joins(self.stream.next):
+                return self._measure(with_unit(self.stream, node))
             if self.stream.accept("*", "cdot", "times"):
                 node = scale(node, self._factor())
             elif self.stream.accept("/", "div"):
@@ -193,21 +193,6 @@ class Parser:
         if any(part.op != "unit" for part in parts):
             raise Unreadable("a number behind a unit")
         return Node("compound", (first, *parts))
-
-    def _unit(self, node: Node) -> Node:
-        words = []
-        while True:
-            if self.stream.next.kind == "text" and not _joins(self.stream.next):
-                words.append(self.stream.take().text.strip(" ~,.()"))
-                if changes_the_number(words[-1]):
-                    raise Unreadable(f"{words[-1]!r} is no unit")
-            elif self.stream.accept("^"):
-                words.append("^" + self.stream.raw_group())
-            elif words and (mark := self.stream.accept("/", "cdot", "times")):
-                words.append("/" if mark.text == "/" else " ")
-            else:
-                name = "".join(words).strip()
-                return Node("unit", (node,), name) if name else node
 
     # powers and atoms
 
@@ -260,10 +245,10 @@ class Parser:
             self.stream.expect("_")
             return in_base(token.text, self.stream.raw_group())
         if token.kind == "name":
-            return self.symbol(token.text)
+            return symbol(self.stream, token.text)
         if token.kind == "text":
             name = token.text.strip(" .,")
-            return self.symbol(name) if len(name) == 1 and name.isalpha() else meaning(token.text)
+            return symbol(self.stream, name) if len(name) == 1 and name.isalpha() else meaning(token.text)
         if token.kind == "char":
             return self._bracket(token.text)
         if token.kind == "cmd":
@@ -307,35 +292,6 @@ class Parser:
             raise Unreadable("an interval with one end")
         return inner
 
-    def symbol(self, name: str) -> Node:
-        r"""A variable with its primes and subscript, or a call such as `f(x)`; e and i are constants."""
-        while self.stream.accept("'"):
-            name += "'"
-        if self.stream.accept("_"):
-            name += "_" + self.stream.raw_group()
-        if name in ("e", "i"):
-            return Node("const", value=name)
-        if (arguments := self._arguments()) and name not in ("A", "B", "C", "D", "M", "O", "S", "T"):
-            return Node("call", arguments, name)
-        ahead = self.stream.ahead(3)
-        if len(ahead) == 3 and ahead[0].text == "(" and ahead[1].kind == "name" and ahead[2].text == ")":
-            if not ahead[0].spaced and ahead[1].text not in "ei":
-                self.stream.skip(3)
-                return Node("call", (Node("sym", value=ahead[1].text),), name)
-        return Node("sym", value=name)
-
-    def _arguments(self) -> tuple[Node, ...]:
-        """The names of `f(x, y)`, taken; of anything else nothing."""
-        ahead = self.stream.ahead(9)
-        close = next((at for at, token in enumerate(ahead) if token.text == ")"), 0)
-        names, commas = ahead[1:close:2], ahead[2:close:2]
-        if len(names) < 2 or ahead[0].text != "(" or ahead[0].spaced or len(commas) != len(names) - 1:
-            return ()
-        if any(token.kind != "name" for token in names) or any(token.text != "," for token in commas):
-            return ()
-        self.stream.skip(close + 1)
-        return tuple(Node("sym", value=token.text) for token in names)
-
     def argument(self) -> Node:
         """One LaTeX argument: a group, a command, or of a run of digits the first."""
         token = self.stream.next
@@ -352,7 +308,3 @@ def _is_system(group: list[Node]) -> bool:
         part.args[0].value for part in group if part.op == "rel" and part.value == ("=",) and part.args[0].op == "sym"
     ]
     return len(given) == len(group) == len(set(given)) > 1
-
-
-def _joins(token: Token) -> bool:
-    return token.kind == "text" and token.text.strip(" ,;") in ("or", "and", "")

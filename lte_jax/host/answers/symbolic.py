@@ -52,7 +52,10 @@ def build(node: Node, degrees: bool = False) -> sympy.Expr:
     if node.op == "sym":
         return sympy.Symbol(node.value)
     if node.op == "call":
-        return sympy.Mul(sympy.Symbol(node.value), *(sympy.Symbol(part.value) for part in node.args))
+        names = [part.value for part in node.args]
+        if len(names) > 1:
+            return sympy.Symbol(f"{node.value}({', '.join(names)})")
+        return sympy.Mul(sympy.Symbol(node.value), sympy.Symbol(names[0]))
     if node.op == "base":
         value = base_value(*node.value)
         if value is None:

@@ -29,6 +29,7 @@ _SHORT = frozenset(
     "inn ivy jet kid lap leg mat mug oak oar owl pan pin pit rod rug run tap tip top van vet web wig zoo act acts "
     "inch of per".split()
 )
+_MODULUS = re.compile("mod [0-9]{1,9}")
 _VOWEL_WITHIN = re.compile(r"(?i)[a-z]{1,30}[aeiou]")
 _COMPOUNDS = {"mph": (("mi", 1), ("h", -1))}
 _POWERS = {"square": "2", "sq": "2", "squared": "2", "cubic": "3", "cubed": "3"}
@@ -54,7 +55,8 @@ def is_word(letters: str) -> bool:
 
 
 def is_modulus(unit: str) -> bool:
-    return unit.startswith("mod ")
+    """`mod 5`, as normalise writes it."""
+    return _MODULUS.fullmatch(unit) is not None
 
 
 def modulus_of(unit: str) -> int:
