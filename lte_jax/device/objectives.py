@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from pydantic import BaseModel
 
 from lte_jax.config import LossConfig
+from lte_jax.method import Method, Source
 from lte_jax.metric import Metric
 from lte_jax.plugins import arguments, resolve
 
@@ -38,11 +39,17 @@ class Objective(NamedTuple):
     value: Callable[[TokenInputs, LossConfig], tuple[jax.Array, dict[str, jax.Array]]]
     metrics: tuple[Metric, ...] = ()
     args: type[BaseModel] | None = None
+    method: Method | None = None
 
 
-def of_ratio(function: Callable) -> Objective:
+def of_ratio(function: Callable, method: Method | None = None) -> Objective:
     """An objective of log-ratio and advantage alone, which shows nothing."""
-    return Objective(lambda tokens, config: (function(tokens.log_ratio_BT, tokens.advantage_BT, config), {}))
+    return Objective(lambda tokens, config: (function(tokens.log_ratio_BT, tokens.advantage_BT, config), {}), method=method)
+
+
+def said(idea: str, paper: str) -> Method:
+    """An objective as its paper, or a plain formula, has it."""
+    return Method(idea, paper, Source.EXACT, "objectives")
 
 
 # Ratios of on-policy rows
@@ -100,11 +107,11 @@ def clipped_ratio(ratio, config: LossConfig):
 
 
 ON_POLICY_OBJECTIVES = {
-    "clip": of_ratio(clipped_surrogate),
-    "dual_clip": of_ratio(dual_clipped_surrogate),
-    "cispo": of_ratio(clipped_weight),
-    "unclipped": of_ratio(unclipped),
-    "reinforce": of_ratio(reinforce),
+    "clip": of_ratio(clipped_surrogate, said("PPO's clip; with two ends DAPO's", "1707.06347, 2503.14476")),
+    "dual_clip": of_ratio(dual_clipped_surrogate, said("PPO's clip with a floor where A < 0", "1912.09729")),
+    "cispo": of_ratio(clipped_weight, said("the clipped ratio weighs every token's log-prob", "2506.13585")),
+    "unclipped": of_ratio(unclipped, said("importance sampling without a clip: r A", "2512.16912")),
+    "reinforce": of_ratio(reinforce, said("no ratio: the gradient of A log pi", "")),
 }
 
 # Objectives of hinted tokens
@@ -121,10 +128,10 @@ def shaped_objective(log_ratio, advantage, config: LossConfig):
 
 
 HINTED_OBJECTIVES = {
-    "shaped": of_ratio(shaped_objective),
-    "ratio": of_ratio(unclipped),
-    "clipped": of_ratio(clipped_surrogate),
-    "uncorrected": of_ratio(reinforce),
+    "shaped": of_ratio(shaped_objective, said("f(r') A with f(r) = r / (r + gamma)", "2510.26109, 2504.14945")),
+    "ratio": of_ratio(unclipped, said("importance sampling without a clip: r' A", "")),
+    "clipped": of_ratio(clipped_surrogate, said("clipped like on-policy tokens", "1707.06347")),
+    "uncorrected": of_ratio(reinforce, said("no ratio, a control: the gradient of A log pi", "")),
 }
 
 # Objectives of supervised tokens; their advantage is a coefficient
@@ -140,7 +147,10 @@ def shaped_likelihood(tokens: TokenInputs, config: LossConfig):
     return tokens.advantage_BT * shaped_ratio(tokens.logp_BT, config.gamma), {}
 
 
-SUPERVISED_OBJECTIVES = {"nll": Objective(likelihood), "shaped": Objective(shaped_likelihood)}
+SUPERVISED_OBJECTIVES = {
+    "nll": Objective(likelihood, method=said("likelihood: a log pi", "")),
+    "shaped": Objective(shaped_likelihood, method=said("f(pi) a: likelier tokens push less", "2504.14945")),
+}
 
 # kind of token -> (the package's objectives, which one is chosen and its own settings)
 CHOICES: dict[str, tuple[dict[str, Objective], Callable[[LossConfig], tuple[str, dict]]]] = {

@@ -6,6 +6,7 @@ What a token is drawn with goes into `sampled_logp`; `behaviour_logp` and every 
 from collections.abc import Callable
 
 from lte_jax.config import AnnealingConfig, Config
+from lte_jax.method import Method, Source
 from lte_jax.records import Annealing
 
 
@@ -19,6 +20,17 @@ def decay(config: AnnealingConfig, step: int) -> Annealing:
     return Annealing(config.high, config.low, tokens, config.after)
 
 
+METHODS = {
+    "constant": Method("every token at sample.temperature", "", Source.OURS, "objectives"),
+    "decay": Method(
+        "hot at a response's beginning, cold at its end, cooling more slowly as training goes on",
+        "2510.05251",
+        Source.EXACT,
+        "objectives",
+        cost="one more log-softmax a decode step",
+        ours="the decay in tokens is that of the authors' code, 20 times the paper's",
+    ),
+}
 SCHEDULES: dict[str, Callable[[AnnealingConfig, int], Annealing | None]] = {"constant": constant, "decay": decay}
 
 

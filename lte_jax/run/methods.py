@@ -10,17 +10,21 @@ from lte_jax.device.objectives import HINTED_OBJECTIVES, ON_POLICY_OBJECTIVES, S
 from lte_jax.device.regularisers import REGULARISERS
 from lte_jax.host.credits import CREDITS
 from lte_jax.host.curricula import CURRICULA
+from lte_jax.host.drawing import METHODS as DRAWING_METHODS
+from lte_jax.host.drawing import SCHEDULES
 from lte_jax.host.labels import LABELS
 from lte_jax.host.strategies import STRATEGIES
 from lte_jax.method import Method
 
 WIDTH = 110  # characters
+RECORDS = {"annealing.schedule": DRAWING_METHODS}  # of what is registered as a plain function
 REGISTRIES: Mapping[str, Mapping[str, Any]] = {
     "explore.strategy": STRATEGIES,
     "curriculum.name": CURRICULA,
     "explore.labels": LABELS,
     "advantage.credits": CREDITS,
     "loss.regularisers": REGULARISERS,
+    "annealing.schedule": SCHEDULES,
     "loss.on_policy_objective": ON_POLICY_OBJECTIVES,
     "loss.hinted_objective": HINTED_OBJECTIVES,
     "loss.supervised_objective": SUPERVISED_OBJECTIVES,
@@ -41,7 +45,8 @@ def listed() -> Iterator[Listed]:
     for setting, registry in REGISTRIES.items():
         for name, entry in registry.items():
             fields = ("METHOD", "Args") if isinstance(entry, type) else ("method", "args")
-            yield Listed(setting, name, *(getattr(entry, field, None) for field in fields))
+            method, args = (getattr(entry, field, None) for field in fields)
+            yield Listed(setting, name, RECORDS.get(setting, {}).get(name, method), args)
 
 
 def as_json() -> list[dict]:
