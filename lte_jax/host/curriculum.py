@@ -85,6 +85,12 @@ def outcomes(memory: dict, problem_id: str) -> str:
     return memory.get("seen", {}).get(problem_id, "")
 
 
+def taken_before(memory: dict, groups: Sequence[Group], config: Config) -> int:
+    """Plans before a step, as `memory["taken"]` counts them; where another curriculum came before, as many as it took
+    without re-sampling."""
+    return memory.get("taken", groups[0].step * config.problems_per_step if groups else 0)
+
+
 def estimate(bits: str, prior: float, strength: float) -> float:
     """The pass rate after outcomes such as "011": the mean of a Beta distribution that starts as `strength` outcomes of
     rate `prior`."""

@@ -189,6 +189,17 @@ def test_no_stage_is_left_half_done_whatever_a_step_takes(n):
         assert len(set(taken[8 * epoch : 8 * epoch + 8])) == 8
 
 
+def test_stages_go_on_where_another_curriculum_stopped():
+    """A run may change to it in the middle: 5 steps of 2 before, so step 5 is in the second epoch's first stage."""
+    config = {"seed": 3, "problems_per_step": 2, "optim": {"problems_per_update": 1}, "curriculum": {"name": "stages"}}
+    its = make_curriculum(build({**config, "sample": {"group_size": 4}}), problems(8), Plain())
+    plans = its.choose(2, Position(3, 5, 10), {})
+    groups = [type(each)(**{**vars(each), "step": 5}) for each in (drawn(plan, False) for plan in plans)]
+    memory = its.observe({}, groups)
+    assert memory["taken"] == 12 and memory["order"][:2] == [1, 2]
+    assert its.choose(1, Position(3, 6, 12), memory)[0].problem.id == f"p{memory['order'][2][0]}"
+
+
 # ladder
 
 

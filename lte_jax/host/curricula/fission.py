@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pydantic import BaseModel, ConfigDict, Field
 
 from lte_jax.host.curricula.instances import Entry, Instances
-from lte_jax.host.curriculum import Position
+from lte_jax.host.curriculum import Position, taken_before
 from lte_jax.method import Method, Source
 from lte_jax.records import Group
 
@@ -47,7 +47,7 @@ class Fission(Instances):
 
     def observe(self, memory: dict, groups: Sequence[Group]) -> dict:
         """Without what was used, or did not fit; with the failures of plain plans, the last first."""
-        start = memory.get("taken", 0)
+        start = taken_before(memory, groups, self.config)
         at = Position(self.config.seed, groups[0].step if groups else 0, start)
         n_used = sum(self._is_instance(at, position) for position in range(start, start + len(groups)))
         new = [entry for group in reversed(groups) if self.is_plain(group) for entry in self.failures(group, 0.0)]

@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from lte_jax.host.contexts import Told, feedback, shortened
-from lte_jax.host.curriculum import Curriculum, Position, Shuffled, remember
+from lte_jax.host.curriculum import Curriculum, Position, Shuffled, remember, taken_before
 from lte_jax.records import Group, Plan, Problem, Prompt
 
 Entry = list  # [problem's id, attempt, feedback, score], plain JSON
@@ -29,7 +29,7 @@ class Instances(Curriculum):
         plain = [group for group in groups if self.is_plain(group)]
         return {
             **remember(memory, plain, self.config.curriculum.history),
-            "taken": memory.get("taken", 0) + len(groups),
+            "taken": taken_before(memory, groups, self.config) + len(groups),
         }
 
     def is_plain(self, group: Group) -> bool:

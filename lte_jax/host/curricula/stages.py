@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from lte_jax.host.curriculum import Curriculum, Position, estimate, outcomes, remember
+from lte_jax.host.curriculum import Curriculum, Position, estimate, outcomes, remember, taken_before
 from lte_jax.host.problems import take
 from lte_jax.method import Method, Source
 from lte_jax.records import Group, Plan
@@ -53,7 +53,7 @@ class Stages(Curriculum):
 
     def observe(self, memory: dict, groups: Sequence[Group]) -> dict:
         """A stage that the next step begins inside of keeps the order that it was entered with."""
-        taken = memory.get("taken", 0) + len(groups)
+        taken = taken_before(memory, groups, self.config) + len(groups)
         kept = max(self.args.window, self.config.curriculum.history)
         new = {**remember(memory, groups, kept), "taken": taken}
         epoch, place = divmod(taken, len(self.problems))
