@@ -10,9 +10,16 @@ from handmade import group, right, wrong
 
 from lte_jax.config import build
 from lte_jax.device.features import FeatureSpec
-from lte_jax.device.update import UpdateSpec, initial_state, update
+from lte_jax.device.regularisers import scalars
+from lte_jax.device.update import UpdateSpec, initial_state, reference_weights, score, update
 from lte_jax.engine.boundary import pack
-from lte_jax.engine.compile_ahead import compile_programs, feature_programs, sampling_programs, update_programs
+from lte_jax.engine.compile_ahead import (
+    compile_programs,
+    feature_programs,
+    sampling_programs,
+    scoring_programs,
+    update_programs,
+)
 from lte_jax.engine.measure import with_features
 from lte_jax.engine.rollout import TRAIN, Engine
 from lte_jax.engine.shapes import UpdateShapes
@@ -25,9 +32,10 @@ CONFIG = build(
         "optim": {"length_bucket": 16, "microbatch_tokens": 64, "problems_per_update": 1, "lr": 1.1e-3},
         "prompt": {"budget": 8, "hinted_budget": 16},
         "sample": {"response_budget": 24},
+        "loss": {"old_logp": "trainer", "kl": "k3", "regularisers": ["lp_reg"]},
     }
 )
-HEAVY = ("prefill", "decode", "measure", "accumulate", "apply")
+HEAVY = ("prefill", "decode", "measure", "old_", "trained_logp", "accumulate", "apply")
 SAMPLING = Sampling(1.0, 1.0, 0, 24)
 
 
@@ -54,10 +62,12 @@ def test_sampling_and_updates_find_their_programs_compiled():
     engine = Engine(tiny.ARCH, CONFIG.model, CONFIG.engine, tiny.mesh(), [3, 9], 16)
     engine.load(state.params)
     shown = []
+    reference = reference_weights(state.params, spec)
     measured = FeatureSpec(spec, ("mean_entropy", "mean_hidden"))
     programs = [
         *sampling_programs(engine, SAMPLING, forks=True),
         *update_programs(CONFIG, state, spec),
+        *scoring_programs(CONFIG, state, reference, spec),
         *feature_programs(CONFIG, state, None, measured),
     ]
     compile_programs(programs, shown.append)
@@ -70,7 +80,8 @@ def test_sampling_and_updates_find_their_programs_compiled():
         assert len(list(engine.generate(requests, SAMPLING))) == 10
         packed = pack(groups, CONFIG, tiny.mesh())
         with_features(groups, state.params, None, CONFIG, measured)
-        update(state, packed.microbatches, np.float32(1), np.float32(0), spec)
+        microbatches = score(state.params, reference, packed.microbatches, np.float32(1), spec)
+        update(state, microbatches, np.float32(1), np.float32(0), spec, scalars(CONFIG.loss))
     heavy = {name for name in names if any(part in name for part in HEAVY)}
     assert len(packed.microbatches) > 2 and not heavy, names
 

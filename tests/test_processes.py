@@ -100,7 +100,8 @@ def learned(run) -> list[dict]:
 
 @pytest.mark.slow
 def test_two_processes_draw_and_learn_what_one_does(base, tmp_path):
-    mesh = ["mesh.data=2", "mesh.fsdp=4"]
+    """With what is measured before advantages and remembered between steps, too."""
+    mesh = ["mesh.data=2", "mesh.fsdp=4", "advantage.credits=[ace, confident]", "loss.regularisers=[corridor]"]
     train(tmp_path / "one", *base, *mesh, "steps=2")
     said = train(tmp_path / "two", *base, *mesh, "steps=2", n_processes=2)
     assert drawn(tmp_path / "two") == drawn(tmp_path / "one")

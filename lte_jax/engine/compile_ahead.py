@@ -14,7 +14,7 @@ from lte_jax.device import features, sampler, update
 from lte_jax.device.arrays import TrainState
 from lte_jax.device.features import FeatureSpec
 from lte_jax.device.mesh import n_batch_shards
-from lte_jax.device.regularisers import scalars
+from lte_jax.device.regularisers import has_targets, scalars
 from lte_jax.device.update import UpdateSpec
 from lte_jax.engine.rollout import Engine
 from lte_jax.engine.shapes import SamplerShapes, UpdateShapes
@@ -65,11 +65,31 @@ def update_programs(config: Config, state: TrainState, spec: UpdateSpec) -> list
     ]
 
 
+def scoring_programs(config: Config, state: TrainState, reference: dict | None, spec: UpdateSpec) -> list[Program]:
+    """What is fixed before a step's first update, of a micro-batch of every size, where the loss asks for it."""
+    asked = {
+        "old log-probs": (update.old_logp, state.params, config.loss.old_logp == "trainer"),
+        "reference log-probs": (update.trained_logp, reference, config.loss.kl != "none"),
+        "targets": (update.old_targets, state.params, has_targets(config.loss)),
+    }
+
+    def score(function, params: dict, n_rows: int, n_columns: int) -> Callable[[], jax.stages.Lowered]:
+        micro = update.abstract_microbatch(n_rows, n_columns, spec)._replace(targets={})
+        return lambda: function.lower(params, micro, np.float32(1), spec)
+
+    return [
+        Program(f"{name} {b} x {t}", score(function, params, b, t))
+        for name, (function, params, is_asked) in asked.items()
+        if is_asked
+        for b, t in UpdateShapes.of(config, n_batch_shards(spec.mesh)).all
+    ]
+
+
 def feature_programs(config: Config, state: TrainState, reference: dict | None, spec: FeatureSpec) -> list[Program]:
     """The measuring of a micro-batch of every size, where a credit reads any."""
 
     def measure(n_rows: int, n_columns: int) -> Callable[[], jax.stages.Lowered]:
-        micro = update.abstract_microbatch(n_rows, n_columns, spec.policy)
+        micro = update.abstract_microbatch(n_rows, n_columns, spec.policy)._replace(targets={})
         weights = state.params, reference if spec.needs_reference else None
         return lambda: features.measure.lower(*weights, micro, np.float32(1), spec)
 

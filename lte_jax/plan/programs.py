@@ -144,6 +144,7 @@ class Programs:
         f32 = jax.ShapeDtypeStruct((), np.float32, sharding=meshes.replicated(self.mesh))
         reference = self.arrays["reference"] if self.feature_spec.needs_reference else None
         micro = update.abstract_microbatch(self.sizes.rows, self.sizes.row_columns, self.update_spec)
+        micro = micro._replace(targets={})
         return features.measure.trace(self.arrays["weights"], reference, micro, f32, self.feature_spec)
 
     def _accumulate(self):

@@ -24,7 +24,13 @@ from lte_jax.device.update import (
     update,
 )
 from lte_jax.engine.boundary import Packed, fetch, on_policy_tokens, pack, tally_metrics
-from lte_jax.engine.compile_ahead import compile_programs, feature_programs, sampling_programs, update_programs
+from lte_jax.engine.compile_ahead import (
+    compile_programs,
+    feature_programs,
+    sampling_programs,
+    scoring_programs,
+    update_programs,
+)
 from lte_jax.engine.measure import with_features
 from lte_jax.engine.rollout import Round
 from lte_jax.host.advantage import with_advantages
@@ -183,6 +189,7 @@ class _Trainer:
         programs = [
             *sampling_programs(engine, self.session.sampling(), self.strategy.forks),
             *update_programs(self.config, self.state, self.spec),
+            *scoring_programs(self.config, self.state, self.reference, self.spec),
             *feature_programs(self.config, self.state, self.reference, self.features),
         ]
         start = time.perf_counter()
