@@ -52,6 +52,7 @@ def test_lp_reg_pulls_an_improbable_punished_token_towards_its_target():
     for other in (
         dict(advantage=1.0),  # rewarded
         dict(threshold=old - 0.1),  # not improbable
+        dict(threshold=old - 0.1, logp=old - 0.5),  # not improbable when it was drawn, whatever it is now
         dict(target=FILTERED),  # noise
         dict(logp=target + 0.1),  # above its target already
     ):
