@@ -12,7 +12,7 @@ from lte_jax.host.answers.normal_form import normal_form
 from lte_jax.host.answers.scalars import Scalars
 from lte_jax.host.answers.syntax import Node, TooLarge, replace, symbols
 
-_OF_PARTS = frozenset({"list", "set", "union", "rel", "given"})  # whose parts are looked at one by one
+_OF_PARTS = frozenset({"list", "set", "union", "rel", "given", "num"})  # none, or looked at one by one
 
 
 class Comparison:
@@ -51,8 +51,10 @@ class Comparison:
 
         Only where the letter is bound: both ends of an interval move together.
         """
+        if self._is_within or gold.op in _OF_PARTS:
+            return False
         integer = only_integer(gold)
-        if integer is None or self._is_within or integer != only_integer(answer) or gold.op in _OF_PARTS:
+        if integer is None or integer != only_integer(answer):
             return False
         self._is_within = True
         try:

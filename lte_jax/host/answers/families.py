@@ -82,9 +82,10 @@ def residues(node: Node) -> Node:
 def same_residues(gold: Node, answer: Node) -> tuple[Node, Node]:
     """Where one side says 2 (mod 5) and the other 5 k + 2, both in the second form."""
     for side, other in ((gold, answer), (answer, gold)):
-        moduli = [part for part in walk(side) if part.op == "unit" and is_modulus(part.value)]
+        if not any(part.op == "unit" and is_modulus(part.value) for part in walk(side)):
+            continue
         free = symbols(other) - symbols(side)
-        if moduli and any(name.startswith(DUMMY) or name in INTEGER_LETTERS for name in free):
+        if any(name.startswith(DUMMY) or name in INTEGER_LETTERS for name in free):
             return (residues(gold), answer) if side is gold else (gold, residues(answer))
     return gold, answer
 

@@ -12,4 +12,5 @@ MAX_COMPARISONS = 10_000  # of parts of two answers: sets in any order, of sets 
 MAX_TOWER = 3  # exponents inside exponents
 MAX_EXPONENT = 100_000  # of a power that is only evaluated numerically
 MAX_FACTORIAL = 3_000
-MAX_PARTS = 20_000  # nodes of a determinant, of an entry of a product of matrices, of all terms of a sum
+MAX_PARTS = 20_000  # nodes of all terms of a sum or product with an index
+MAX_ENTRY_PARTS = 2_000  # of a determinant, of an entry of a product of matrices

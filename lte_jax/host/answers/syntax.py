@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from lte_jax.host.answers.limits import MAX_PARTS
+from lte_jax.host.answers.limits import MAX_ENTRY_PARTS
 
 # Numbers: num sym const add mul div neg pow call fn deg pct unit base pm series
 DUMMY = "integer "  # begins the name of a letter that stands for any member of a set: `integer Z 0`
@@ -62,9 +62,9 @@ def walk(node: Node) -> Iterator[Node]:
 
 
 def bounded(node: Node) -> Node:
-    """The node itself. Raises TooLarge where it has more than MAX_PARTS, which a few products of matrices can have."""
-    if sum(1 for _ in islice(walk(node), MAX_PARTS + 1)) > MAX_PARTS:
-        raise TooLarge(f"more than {MAX_PARTS} parts")
+    """The node itself. Raises TooLarge past MAX_ENTRY_PARTS, which a few products of matrices are."""
+    if sum(1 for _ in islice(walk(node), MAX_ENTRY_PARTS + 1)) > MAX_ENTRY_PARTS:
+        raise TooLarge(f"more than {MAX_ENTRY_PARTS} parts")
     return node
 
 
