@@ -37,8 +37,11 @@ _POWERS = {"square": "2", "sq": "2", "squared": "2", "cubic": "3", "cubed": "3"}
 _CURRENCIES = {
     "\\$": "dollar", "dollar": "dollar", "¢": "cent", "cent": "cent", "€": "euro", "euro": "euro", "£": "pound",
     "pound": "pound", "¥": "yen", "￥": "yen", "yen": "yen", "₹": "rupee", "rupee": "rupee", "%": "percent",
+    "\\circ": "degree", "\\degree": "degree", "°": "degree",
 }  # fmt: skip
-_CURRENCY = re.compile(r"(?i)\\\$|%|[¢€£¥￥₹]|(?<!per )\b(?:dollar|cent|euro|pound|rupee)s?\b|\byen\b")
+_CURRENCY = re.compile(
+    r"(?i)\\\$|%|\\circ\b|\\degree\b|°|[¢€£¥￥₹]|(?<!per )\b(?:dollar|cent|euro|pound|rupee)s?\b|\byen\b"
+)
 
 
 def changes_the_number(unit: str) -> bool:
@@ -92,7 +95,7 @@ def known_units(unit: str) -> tuple[tuple[str, int], ...] | None:
 
 
 def currencies_conflict(left: str, right: str) -> bool:
-    """As written: $5 is not 5 cents, nor 5 euros; an answer without a currency never conflicts."""
+    """As written: $5 is not 5 cents, 5 euros, 5% or 5 degrees; an answer without such a mark never conflicts."""
     if len(left) > MAX_ANSWER_CHARS or len(right) > MAX_ANSWER_CHARS:
         return False
     found = [
