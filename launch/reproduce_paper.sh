@@ -4,8 +4,8 @@
 #   bash launch/reproduce_paper.sh --train train.jsonl [--sizes "4b 8b"] [--arms "grpo lte"] [--folder runs/paper]
 #       [--dry-run] [KEY=VALUE ...]
 #
-# Arms: grpo, grpo-entropy, extra, extra-entropy, lte, lte-entropy, dapo, luffy, evocot; all where none are named. luffy
-# wants a `trace`, the response of a stronger model, in the rows of train.jsonl.
+# Arms: grpo, grpo-entropy, extra, extra-entropy, lte, lte-entropy, dapo, luffy, evocot, relift; all where none are named.
+# luffy and relift want a `trace`, the response of a stronger model, in the rows of train.jsonl.
 # --dry-run lists the commands and runs none. A stopped script continues: trained runs and drawn samples are kept.
 # The six benchmark files lie in ./benchmarks (configs/suites/paper.yaml). KEY=VALUE goes to every `lte train`.
 set -euo pipefail
@@ -14,7 +14,7 @@ declare -A revision=(
     [4b]=906bfd4b4dc7f14ee4320094d8b41684abff8539
     [8b]=49e3418fbbbca6ecbdf9608b4d22e5a407081db4
 )
-arms="grpo grpo-entropy extra extra-entropy lte lte-entropy dapo luffy evocot"
+arms="grpo grpo-entropy extra extra-entropy lte lte-entropy dapo luffy evocot relift"
 sizes="4b 8b" folder=runs/paper train="" dry_run=""
 overrides=()
 

@@ -331,7 +331,7 @@ class CurriculumConfig(Section):
 class ExploreConfig(Section):
     strategy: named(
         *("grpo", "extra", "lte", "luffy", "guided", "expo", "notes", "reflect", "solved", "restart", "scope", "forks"),
-        *("rose", "hipo", "evocot"),
+        *("rose", "hipo", "evocot", "relift"),
     ) = setting(
         "lte",
         "none-pass groups get nothing; G more rollouts of the plain prompt; of a hinted one. luffy: every group gets "

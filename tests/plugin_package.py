@@ -18,7 +18,7 @@ from lte_jax.host.explore import Strategy, mix
 from lte_jax.host.labels import Label
 from lte_jax.metric import Metric
 from lte_jax.host.problems import take
-from lte_jax.records import FailureMode, Given, Kind, Lesson, Origin, Part, PassLevel, Plan, Purpose, Retry, Status
+from lte_jax.records import FailureMode, Given, Group, Kind, Lesson, Origin, Part, PassLevel, Plan, Purpose, Retry, Status
 from lte_jax.host.diagnose import pass_level
 
 
@@ -30,7 +30,7 @@ class Settings(BaseModel):
 @dataclass(frozen=True)
 class Again(Strategy):
     """For every none-pass group a note, then in one round its first failure continued from the middle, and `n` - 1 more
-    from the plain prompt; its problem's answer becomes a lesson; counts steps."""
+    from the plain prompt; its problem's answer becomes a lesson; counts steps, and ends each with an update on a lesson alone."""
 
     Args = Settings
     forks = True
@@ -58,6 +58,15 @@ class Again(Strategy):
 
     def observe(self, memory, groups):
         return {"steps": memory.get("steps", 0) + 1}
+
+    def supervised(self, memory, step):
+        """The first problem's answer again, in every step."""
+        if memory["steps"] != step + 1:
+            raise ValueError(f"wanted the memory after step {step}, got {memory}")
+        problem = next(iter(self.tools.problems.values()))
+        prompt = self.tools.prompts.plain(problem)
+        lesson = Lesson(prompt, self.tools.prompts.response(problem.answer), weight=0.1)
+        return (Group(problem, prompt, step, 0, initial=(), members=(), lessons=(lesson,)),)
 
 
 @dataclass(frozen=True)

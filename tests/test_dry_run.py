@@ -29,7 +29,7 @@ from lte_jax.run.positions import check_positions
 from lte_jax.run.session import check_vocabulary
 
 PAPERS = sorted((ROOT / "configs").glob("qwen3-*.yaml"))
-ARMS = ("grpo", "grpo-entropy", "extra", "extra-entropy", "lte", "lte-entropy", "dapo", "luffy", "evocot")
+ARMS = ("grpo", "grpo-entropy", "extra", "extra-entropy", "lte", "lte-entropy", "dapo", "luffy", "evocot", "relift")
 QWEN3_4B = {  # Qwen/Qwen3-4B-Base, config.json
     **{"model_type": "qwen3", "architectures": ["Qwen3ForCausalLM"], "hidden_size": 2560, "intermediate_size": 9728},
     **{"num_hidden_layers": 36, "num_attention_heads": 32, "num_key_value_heads": 8, "head_dim": 128},
@@ -296,6 +296,7 @@ def test_the_papers_configs_differ_only_where_their_rows_do():
         "evocot": {"explore"},
         "dapo": {"explore", "overlong", "advantage", "loss"},
         "luffy": {"explore", "advantage", "loss"},
+        "relift": {"explore", "advantage", "loss", "optim"},
     }
     assert {path.stem for path in PAPERS} == {f"qwen3-{size}-{arm}" for size in ("4b", "8b") for arm in (*ARMS, "base")}
     for arm in ARMS:
@@ -304,7 +305,7 @@ def test_the_papers_configs_differ_only_where_their_rows_do():
         ours, lte = (c.model_dump() for c in (loaded["4b"], config.load(ROOT / "configs/qwen3-4b-lte.yaml")))
         strategy, _, entropy = arm.partition("-")
         assert {key for key in ours if ours[key] != lte[key]} == allowed[strategy] | ({"loss"} if entropy else set())
-        assert ours["loss"]["entropy_coef"] == (0.001 if entropy or arm == "luffy" else 0.0)
+        assert ours["loss"]["entropy_coef"] == (0.001 if entropy or arm in ("luffy", "relift") else 0.0)
         assert ours["explore"]["strategy"] == {"dapo": "grpo"}.get(strategy, strategy)
     suite = config.build({"eval": config.load_suite(ROOT / "configs/suites/paper.yaml")}).eval
     trained = config.load(ROOT / "configs/qwen3-4b-lte.yaml").eval

@@ -26,6 +26,7 @@ ARGS = {
     "scope": {"steps": "played:last_is_wrong", "separator": " "},
     "forks": {"points": 1, "branches": 1},
     "solved": {"most_right": 0.5},
+    "relift": {"size": 2},
 }
 PROBLEMS = [Problem(f"p{n}", f"{5 + n} 6", "999", trace="7 8 9") for n in range(6)]
 PLANS = [Plan(problem, prompt(5 + n, 6), G) for n, problem in enumerate(PROBLEMS)]
@@ -61,13 +62,15 @@ def made():
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_what_a_strategy_asks_for_is_drawn_sent_packed_and_counted(made, name):
     values = {"sample": {"group_size": G, "response_budget": SAMPLING.response_budget}}
-    values["prompt"] = {"contexts": CONTEXTS, "hints": HINTS, "budget": 9, "hinted_budget": 9}
+    values["prompt"] = {"contexts": CONTEXTS, "hints": HINTS, "text": "{problem}", "budget": 9, "hinted_budget": 9}
     config = build({**values, "explore": {"strategy": name, "args": ARGS.get(name, {})}})
-    strategy = make_strategy(config, PromptBuilder(config.prompt, Tokenizer()), lambda pairs: [False] * len(pairs))
-    memory, groups = {}, []
+    tools = PromptBuilder(config.prompt, Tokenizer()), lambda pairs: [False] * len(pairs)
+    strategy = make_strategy(config, *tools, problems=PROBLEMS)
+    memory, groups, lessons = {}, [], []
     for _ in range(2):  # what was remembered of the first step is used in the second
         found = collect(made, strategy, some, PLANS, memory)
         memory = strategy.observe(memory, found)
+        lessons += strategy.supervised(memory, 0)
         groups += [with_advantages(group, config) for group in found]
     sent = decode_groups(encode_groups(groups))
     for ours, theirs in zip(groups, sent, strict=True):
@@ -85,4 +88,7 @@ def test_what_a_strategy_asks_for_is_drawn_sent_packed_and_counted(made, name):
     begun = [rollout for g in groups for a in g.attempts for rollout in a.rollouts if rollout.n_given]
     begun += [rollout for group in groups for rollout in group.initial if rollout.n_given]
     assert bool(begun) == (strategy.forks or name in ("luffy", "solved"))
-    assert any(group.attempts for group in groups) == (name != "grpo")
+    assert any(group.attempts for group in groups) == (name not in ("grpo", "relift"))
+    alone = pack(lessons, config, tiny.mesh())  # an update of its own
+    assert (alone.n_tokens, bool(alone.microbatches)) == (0, name == "relift")
+    assert all((micro.weight_BT[micro.supervised_BT] > 0).all() for micro in alone.microbatches)

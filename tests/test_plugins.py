@@ -139,9 +139,9 @@ def test_a_package_outside_of_the_repository_trains_stops_and_goes_on(base, tmp_
         np.testing.assert_array_equal(ours, theirs)
     trained = [row for row in rows[0] if "squared/penalty" in row]
     assert trained and all(row["squared/penalty_max"] >= row["squared/penalty"] >= 0 for row in trained)
-    assert any(
-        row["supervised/tokens"] > 0 and row["supervised/neg_logp"] > 0 for row in rows[0] if "supervised/tokens" in row
-    )
+    assert all(row["supervised/neg_logp"] > 0 for row in rows[0])
+    assert sum(row["update/n_updates"] for row in rows[0]) + rows[0][-1]["update/n_skipped_total"] == 4 * (2 + 1)
+    assert all(row["supervised/tokens"] > 0 for row in rows[0])  # lessons alone are an update, too
     host = json.loads((runs[0] / "checkpoints/4/host/metadata").read_text())
     assert host["memory"] == {"steps": 4} and host["credit_memory"]["someones_methods:Late"]["groups"] == 32
     assert host["curriculum"]["steps"] == 4

@@ -5,7 +5,7 @@ A strategy is a frozen record, a subclass of `Strategy`. A new method that works
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
@@ -53,6 +53,7 @@ class Tools:
     same_answer: SameAnswer
     decisions: Decisions = field(default_factory=Decisions)
     args: Any = None  # the strategy's own settings, as its `Args` validated `explore.args`
+    problems: Mapping[str, Problem] = field(default_factory=dict)  # what is trained on, by id
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,11 @@ class Strategy:
     def observe(self, memory: dict, groups: Sequence[Group]) -> dict:
         """The memory after a step; plain JSON, which the checkpoint holds."""
         return memory
+
+    def supervised(self, memory: dict, step: int) -> tuple[Group, ...]:
+        """Groups of lessons without members, which are an update of their own after the step's others. `memory`: as
+        `observe` left it in this step."""
+        return ()
 
     def check(self, problems: Sequence[Problem], say: Callable[[str], None]) -> None:
         """Refuses, before anything is sampled, problems that it cannot work on. Raises ProblemError or ValueError."""
@@ -286,29 +292,35 @@ class Luffy(Strategy):
         return replace(group, members=tuple(members), attempts=(*group.attempts, attempt))
 
     def check(self, problems: Sequence[Problem], say: Callable[[str], None]) -> None:
-        """Refuses traces that are longer than a response may be, and files without any."""
-        lengths = {problem.id: self._trace_length(problem) for problem in problems if problem.trace}
-        budget = self.config.sample.response_budget
-        if not lengths:
-            raise ProblemError(
-                "explore.strategy = luffy: wanted problems with a `trace`, a worked solution; none has one"
-            )
-        if too_long := [f"{name}: {n}" for name, n in lengths.items() if n > budget]:
-            raise ProblemError(
-                f"{len(too_long)} traces have more tokens than sample.response_budget = {budget} (leave them out of "
-                f"their rows, or raise it): {'; '.join(too_long[:5])}"
-            )
-        say(f"traces: of {len(lengths)} of {len(problems)} problems, at most {max(lengths.values())} tokens")
+        check_traces(self.tools, problems, say)
 
     def shown_prompts(self, problems: Sequence[Problem]) -> dict[str, tuple[int, ...]]:
         trace = next(problem.trace for problem in problems if problem.trace)
         return {"first trace": self.tools.prompts.response(trace)}
 
-    def _trace_length(self, problem: Problem) -> int:
-        try:
-            return len(self.tools.prompts.response(problem.trace))
-        except ValueError as error:
-            raise ProblemError(f"the trace of problem {problem.id}: {error}") from None
+
+def check_traces(tools: Tools, problems: Sequence[Problem], say: Callable[[str], None]) -> None:
+    """Refuses traces that are longer than a response may be, and files without any."""
+    lengths = {problem.id: _trace_length(tools.prompts, problem) for problem in problems if problem.trace}
+    budget = tools.config.sample.response_budget
+    if not lengths:
+        raise ProblemError(
+            f"explore.strategy = {tools.config.explore.strategy}: wanted problems with a `trace`, a worked solution; "
+            "none has one"
+        )
+    if too_long := [f"{name}: {n}" for name, n in lengths.items() if n > budget]:
+        raise ProblemError(
+            f"{len(too_long)} traces have more tokens than sample.response_budget = {budget} (leave them out of "
+            f"their rows, or raise it): {'; '.join(too_long[:5])}"
+        )
+    say(f"traces: of {len(lengths)} of {len(problems)} problems, at most {max(lengths.values())} tokens")
+
+
+def _trace_length(prompts: PromptBuilder, problem: Problem) -> int:
+    try:
+        return len(prompts.response(problem.trace))
+    except ValueError as error:
+        raise ProblemError(f"the trace of problem {problem.id}: {error}") from None
 
 
 def mix(group: Group, attempt: Attempt, config: Config) -> Group:

@@ -128,6 +128,7 @@ class _Trainer:
         config = session.config
         self.preemption = preemption
         self.session, self.config, self.live, self.sinks = session, config, live, sinks
+        self.curriculum = curriculum
         self.benchmarks, self.folder = benchmarks, folder
         self.files = RunFiles(folder.path, writes=is_first())
         self.evaluated_with = made_with(session, benchmarks)
@@ -139,7 +140,6 @@ class _Trainer:
         self.memory, self.n_skipped = host["memory"], host["n_skipped"]
         self.credit_memory = host.get("credit_memory", {})  # runs of before there were credits have none
         self.cursor, self.entropy_coef = host["cursor"], host["entropy_coef"]
-        self.curriculum = curriculum
         self.curriculum_memory = host.get("curriculum", {})  # older checkpoints have none
         self.regulariser_memory = host.get("regularisers", {})  # older checkpoints have none
         self.completed = self._host()
@@ -163,7 +163,8 @@ class _Trainer:
         verdicts, decided = read_recorded(self.folder.path, step)
         self.grader = replace(self.session.grader, verify=reuse_verdicts(verdicts, self.session.grader.verify))
         tools = self.session.verifier.same_answer, Decisions(decided)
-        self.strategy = make_strategy(self.config, self.session.prompts, *tools)
+        problems = [problem for problem, _ in self.curriculum.problems]
+        self.strategy = make_strategy(self.config, self.session.prompts, *tools, problems)
         self.label = make_label(self.config, *tools)
         wait_for_all("everyone has read what was recorded")
         self.files.cut(step)
@@ -325,6 +326,8 @@ class _Trainer:
         config, found = self.config, []
         temperature = np.float32(config.sample.temperature)
         parts = deal(groups, config.optim.problems_per_update, config.seed, self.step)
+        if lessons := self.strategy.supervised(self.memory, self.step):
+            parts.append(list(lessons))
         updates = [pack(part, config, self.session.mesh) for part in parts]
         for n, packed in enumerate(updates):
             self.preemption.meet()

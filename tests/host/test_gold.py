@@ -22,7 +22,7 @@ OUTCOMES = ((False,) * 4, (True, False, False, False), (True,) * 4)
 PROBLEM = Problem("p0", "six times seven", GOLD, trace=f"first this\n\nthen that\n\nso it is {GOLD}")
 SAYS_GOLD = {"guided", "expo", "evocot"}  # in prompts that are only sampled from
 SHOWS_OPTIONS = {"ladder"}  # multiple choice: the right option stands among the others by its nature
-ARGS = {"scope": {"steps": "played:last_is_wrong"}, "notes": {"learn": 1.0}}
+ARGS = {"scope": {"steps": "played:last_is_wrong"}, "notes": {"learn": 1.0}, "relift": {"size": 1}}
 VISITS = 3
 
 
@@ -63,7 +63,7 @@ def visits(strategy, plan: Plan, outcomes: tuple[bool, ...]) -> list[Group]:
     for step in range(VISITS):
         group = play(strategy, plan, scripted(outcomes), memory, step)
         memory = json.loads(json.dumps(strategy.observe(memory, [group])))
-        groups.append(with_advantages(group, strategy.config))
+        groups += [with_advantages(group, strategy.config), *strategy.supervised(memory, step)]
     return groups
 
 
@@ -78,7 +78,7 @@ def made(name: str):
     explore = {"strategy": name, "args": ARGS.get(name, {})}
     config, tokenizer = build({"sample": {"group_size": 4}, "explore": explore}), Tokenizer()
     prompts = PromptBuilder(config.prompt, tokenizer)
-    strategy = make_strategy(config, prompts, lambda pairs: [False] * len(pairs))
+    strategy = make_strategy(config, prompts, lambda pairs: [False] * len(pairs), problems=[PROBLEM])
     strategy.check([PROBLEM], lambda text: None)
     return strategy, Plan(PROBLEM, prompts.plain(PROBLEM), 4), tokenizer
 
@@ -91,7 +91,8 @@ def test_no_trained_or_evaluated_prompt_says_the_gold(name):
     assert GOLD not in plan.prompt.text  # what is evaluated and generated from, too
     assert all(GOLD not in text for text in tokenizer.begun)  # nor is a response begun with it
     asked = [part.prompt.text for group in groups for attempt in group.attempts for part in attempt.retry.parts]
-    assert bool(asked) == (name != "grpo")
+    assert bool(asked) == (name not in ("grpo", "relift"))
+    assert any(not group.members for group in groups) == (name == "relift")  # groups of lessons were looked at
     assert any(GOLD in text for text in asked) == (name in SAYS_GOLD)
     assert bool(tokenizer.begun) == (name == "evocot")
 

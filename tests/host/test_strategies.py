@@ -21,10 +21,14 @@ CONTEXTS = {
 TRACE = "s1\n\ns2\n\ns3\n\ns4"
 
 
+class Words(WordTokenizer):
+    stop_ids = (0,)
+
+
 def strategy(name, explore=None, steps=10, prompt=None, **args):
     values = {"steps": steps, "sample": {"group_size": G}, "prompt": {"contexts": {**CONTEXTS, **(prompt or {})}}}
     config = build({**values, "explore": {"strategy": name, "args": args, **(explore or {})}})
-    return make_strategy(config, PromptBuilder(config.prompt, WordTokenizer()), lambda pairs: [False] * len(pairs))
+    return make_strategy(config, PromptBuilder(config.prompt, Words()), lambda pairs: [False] * len(pairs))
 
 
 def traced(*rollouts, trace=TRACE, step=0):
@@ -153,3 +157,66 @@ def test_expo_without_weight_is_grpo():
     assert strategy("expo").retry(traced(step=10), {}) is None  # the decay is over
     assert strategy("expo", decay="none").retry(traced(step=10), {}) is not None
     assert strategy("expo", trigger="none_pass").retry(traced(right(), wrong()), {}) is None
+
+
+# relift
+
+
+def buffered(size, *ids, trace=TRACE):
+    """A ReLIFT of these problems."""
+    problems = [Problem(id_, f"what is {id_}", "42", trace) for id_ in ids]
+    its = strategy("relift", size=size)
+    return replace(its, tools=replace(its.tools, problems={problem.id: problem for problem in problems}))
+
+
+def outcomes_of(**correct):
+    """A step's groups, by problem: how many of four are right."""
+    made = [(id_, traced(*[right()] * n, *[wrong()] * (G - n))) for id_, n in correct.items()]
+    return [replace(each, problem=replace(each.problem, id=id_)) for id_, each in made]
+
+
+def test_relift_takes_the_newest_of_a_full_buffer_and_leaves_the_oldest():
+    its = buffered(3, *"abcdef")
+    memory = its.observe({}, outcomes_of(a=0, b=1, c=0, d=4))
+    assert memory == {"buffer": ["a", "c"], "due": []} and its.supervised(memory, 1) == ()
+    memory = its.observe(memory, outcomes_of(e=0, d=0))
+    assert memory == {"buffer": ["c"], "due": ["e", "d", "a"]}  # a step's own order, then the earlier ones'
+    assert its.observe(memory, outcomes_of(c=2)) == {"buffer": ["c"], "due": []}  # once
+
+
+def test_relift_has_a_problem_that_fails_again_wait_once_as_the_newest():
+    its = buffered(9, *"abc")
+    assert its.observe({"buffer": ["a", "b"]}, outcomes_of(b=0, c=0))["buffer"] == ["b", "c", "a"]
+
+
+def test_relift_at_most_one_supervised_step_and_63_64_65():
+    ids = [f"p{n}" for n in range(65)]
+    its = buffered(64, *ids)
+    failed = {id_: 0 for id_ in ids}
+    before = its.observe({}, outcomes_of(**dict(list(failed.items())[:63])))
+    assert (len(before["buffer"]), before["due"]) == (63, [])
+    full = its.observe(before, outcomes_of(p63=0))
+    assert (full["buffer"], len(full["due"])) == ([], 64)
+    last = its.observe(before, outcomes_of(p63=0, p64=0))
+    assert last["buffer"] == ["p62"] and last["due"][:2] == ["p63", "p64"]
+
+
+def test_relift_learns_the_whole_solution_on_the_plain_prompt():
+    its = buffered(1, "a", "b")
+    first, second = its.supervised({"due": ["b", "a"]}, 7)
+    assert (first.problem.id, first.step, first.index, first.initial, first.members) == ("b", 7, 0, (), ())
+    (lesson,) = first.lessons
+    assert lesson.prompt == its.tools.prompts.plain(first.problem) and "what is b" in lesson.prompt.text
+    assert (lesson.weight, lesson.train_from) == (1.0, 0)
+    assert len(lesson.tokens) == 5 and lesson.tokens[-1] == 0  # its four steps, and what ends a response
+    assert (second.problem.id, second.index) == ("a", 1)
+
+
+def test_relift_passes_over_what_it_cannot_learn_and_refuses_a_file_without_solutions():
+    its = buffered(1, "a", trace="")
+    assert its.observe({"buffer": ["gone"]}, outcomes_of(a=0, z=0)) == {"buffer": [], "due": []}
+    with pytest.raises(ProblemError, match="explore.strategy = relift: wanted problems with a `trace`"):
+        its.check(list(its.tools.problems.values()), print)
+    undecided = [replace(each, initial=(rollout(Status.TIMEOUT),)) for each in outcomes_of(b=0)]
+    assert buffered(1, "b").observe({}, undecided)["due"] == []
+    assert its.retry(traced(), {}) is None  # nothing is told
