@@ -30,7 +30,7 @@ class Settings(BaseModel):
 @dataclass(frozen=True)
 class Again(Strategy):
     """For every none-pass group a note, then in one round its first failure continued from the middle, and `n` - 1 more
-    from the plain prompt; its problem's answer becomes a lesson; counts steps, and ends each with an update on a lesson alone."""
+    from the plain prompt; its problem's answer becomes a lesson; counts steps; a lesson alone ends each."""
 
     Args = Settings
     forks = True
