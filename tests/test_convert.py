@@ -490,7 +490,7 @@ def test_export_refuses_what_does_not_fit_together(tmp_path):
 KILLED = """
     import sys, time
     import tiny
-    from lte_jax import convert
+    from lte_jax.model_io import convert
 
     write_file, written = convert._write_file, []
 
@@ -525,7 +525,7 @@ def test_a_killed_export_leaves_no_model_and_the_next_one_takes_its_place(tmp_pa
 MEASURED = """
     import os, sys, threading, time
     import jax, tiny
-    from lte_jax import convert
+    from lte_jax.model_io import convert
     from lte_jax.hf_config import read_config
 
     def resident():
