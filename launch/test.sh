@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The tests, from nothing: up to 22 minutes on 2 cores after the installation, beside other work.
+# The tests, from nothing: 29 CPU minutes, installation included, so about 15 minutes on 2 cores with nothing beside them.
 #
 #   bash launch/test.sh [--quick] [pytest arguments]
 #

@@ -108,7 +108,7 @@ class ModelConfig(Section):
     )
     compute_dtype: Literal["float32", "bfloat16"] = setting(
         "bfloat16",
-        "type of activations and matmul operands; weights, their gradients, norms, softmax and logits are float32 always",
+        "type of activations and matmul operands; weights, gradients, norms, softmax and logits are float32 always",
         METHOD,
     )
     attention: Literal["auto", "reference", "xla", "cudnn", "splash"] = setting(

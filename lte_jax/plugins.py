@@ -1,7 +1,7 @@
 """Names in a config that stand for code: one of the package, or `module:Name` of the user's own.
 
-A plug-in is imported from the Python path, so it may lie in any installed package or in the folder that `lte` is started
-from. Its own settings are validated by a pydantic model of its own.
+A plug-in is imported from the Python path, so it may be in any installed package or in the folder that `lte` is
+started from. Its own settings are validated by a pydantic model of its own.
 """
 
 import importlib

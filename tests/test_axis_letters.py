@@ -1,4 +1,4 @@
-"""Every axis letter in the name of an array stands in the table of docs/architecture.md, and none stands there twice."""
+"""Every axis letter in the name of an array is in the table of docs/architecture.md, and none is there twice."""
 
 import re
 from pathlib import Path

@@ -44,7 +44,11 @@ class Objective(NamedTuple):
 
 def of_ratio(function: Callable, method: Method | None = None) -> Objective:
     """An objective of log-ratio and advantage alone, which shows nothing."""
-    return Objective(lambda tokens, config: (function(tokens.log_ratio_BT, tokens.advantage_BT, config), {}), method=method)
+
+    def objective(tokens, config):
+        return function(tokens.log_ratio_BT, tokens.advantage_BT, config), {}
+
+    return Objective(objective, method=method)
 
 
 def said(idea: str, paper: str) -> Method:

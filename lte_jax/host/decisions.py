@@ -1,7 +1,7 @@
 """Decisions that a clock can change, made once: written with the group, and read again when a step is made again.
 
-A comparison may time out; what was decided then must hold when the same step is made again after a stop, or the continued
-run would be another one.
+A comparison may time out; what was decided then must hold when the same step is made again after a stop, or the
+continued run would be another one.
 """
 
 from collections.abc import Callable, Mapping

@@ -1,4 +1,4 @@
-"""The plain prompt of a problem, the hinted prompts of LTE (arXiv 2510.26109) and contexts, from the config's templates.
+"""Plain prompts, the hinted prompts of LTE (arXiv 2510.26109) and contexts, from the config's templates.
 
 A hint lists wrong answers as text; to fit its budget it drops answers from the end and never cuts the problem. The
 user's own text may spell special tokens, what fills it may not (tokenizer.py).

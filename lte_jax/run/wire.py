@@ -59,7 +59,7 @@ def _rounds(group: Group) -> list[tuple[Rollout, ...]]:
 
 
 def _rows(group: Group) -> Iterator[Response | Given]:
-    """Whatever has arrays, in the order in which they are read again: of each further round, what is given comes first."""
+    """Whatever has arrays, in the order in which they are read again: of a further round, first what is given."""
     yield from (rollout.response for rollout in group.initial)
     for attempt in group.attempts:
         yield from (part.given for part in attempt.retry.parts if part.given is not None)

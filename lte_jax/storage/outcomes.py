@@ -23,8 +23,10 @@ def graded_attempts(row: dict) -> list[dict]:
 
 
 def _outcome(row: dict) -> str:
-    """rescued, retried (in vain), failed (not tried again), some or all: by the first round's verdicts and what
-    followed. A rollout without a verdict counts as neither; undecided: none has one. A given solution rescues nobody."""
+    """rescued, retried (in vain), failed (not tried again), some or all: by the first round and what followed.
+
+    A rollout without a verdict counts as neither; undecided: none has one. A given solution rescues nobody.
+    """
     decided = [rollout["correct"] for rollout in row["rollouts"] if rollout["status"] not in NO_VERDICT]
     if not decided:
         return "undecided"

@@ -12,8 +12,8 @@ LONGEST = 400  # characters of a response in the table
 
 
 def rescue_line(group: Group) -> str | None:
-    """Problem, what a further round was told (the wrong answers that it listed, or its failure mode), and the answer that
-    was right; None where there is none."""
+    """Problem, what a further round was told (its list of wrong answers, or its failure mode), and the right answer;
+    None where there is none."""
     for attempt in group.attempts:
         right = next((rollout for rollout in attempt.rollouts if rollout.correct), None)
         if right and attempt.retry.origin is Origin.HINTED:

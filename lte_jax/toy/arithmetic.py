@@ -90,7 +90,7 @@ class Task:
         return float(right * (1 if concise else 1 - RAMBLES.get(a, RAMBLES_ELSE)))
 
     def warmup_examples(self, rng: np.random.Generator, n: int, config: WarmupConfig) -> list[tuple[str, str, bool]]:
-        """n examples for pretraining: prompt, response, and whether the response ends (else it was cut: no stop token)."""
+        """n examples for pretraining: prompt, response, and whether the response ends (else it was cut)."""
         book = np.array(self.splits["warmup"])
         a, b, c = book[rng.integers(len(book), size=n)].T
         belief, right = self.belief[(a + b) % MODULUS, c], _answer(a, b, c)
@@ -110,7 +110,7 @@ class Task:
 
 
 def step_scores(problem: Problem, steps: Sequence[str]) -> list[float]:
-    """1 for each step of a response that is right by itself, 0 for `7 + 5 = 3`: an exact judge of steps, parted by `;`."""
+    """1 for each step of a response that is right by itself, 0 for `7 + 5 = 3`. Exact; steps are parted by `;`."""
     claims = (re.fullmatch(r"(\d{1,4}) ([+*]) (\d{1,4}) = (\d{1,4})", step.strip()) for step in steps)
     return [float(claim is None or _holds_true(*claim.groups())) for claim in claims]
 

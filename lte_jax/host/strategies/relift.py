@@ -1,4 +1,4 @@
-"""ReLIFT (arXiv 2506.07527): none-pass problems wait in a buffer; when it is full, their worked solutions are learned."""
+"""ReLIFT (arXiv 2506.07527): none-pass problems wait in a buffer; when it is full, their traces are learned."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,8 +21,8 @@ class ReliftArgs(BaseModel):
 class Relift(Strategy):
     """GRPO, then at most one supervised step: the mean of log pi over the tokens of `size` worked solutions.
 
-    Memory: ids of problems, the newest first. `buffer`: those that wait; one that fails again is new again. `due`: those
-    of this step's supervised step."""
+    Memory: ids of problems, the newest first. `buffer`: those that wait; one that fails again is new again. `due`:
+    those of this step's supervised step."""
 
     Args = ReliftArgs
     METHOD = Method(
