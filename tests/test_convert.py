@@ -526,7 +526,7 @@ MEASURED = """
     import os, sys, threading, time
     import jax, tiny
     from lte_jax.model_io import convert
-    from lte_jax.hf_config import read_config
+    from lte_jax.model_io.hf_config import read_config
 
     def resident():
         "MiB of this process's own memory, without mapped files."
