@@ -153,10 +153,11 @@ def test_a_slurm_job_goes_back_into_the_queue_only_where_it_was_asked_to_stop(tm
 
 
 def test_when_one_of_several_processes_fails_the_others_are_asked_to_stop(tmp_path):
-    """`lte` is a stand-in: process 1 fails at once, process 0 waits for SIGTERM."""
+    """`lte` is a stand-in: process 1 fails as soon as process 0 listens, which waits for SIGTERM."""
     (tmp_path / "bin").mkdir()
     asked = f'trap "touch {tmp_path}/asked; exit 75" TERM'
-    code = f'[ "$JAX_PROCESS_ID" = 1 ] && exit 3\n{asked}\nwhile :; do sleep 0.05; done'
+    listens = f"while [ ! -e {tmp_path}/listens ]; do sleep 0.05; done"
+    code = f'[ "$JAX_PROCESS_ID" = 1 ] && {{ {listens}; exit 3; }}\n{asked}\ntouch {tmp_path}/listens\nwhile :; do sleep 0.05; done'
     commands_log(tmp_path / "bin", "lte", code=code)
     arguments = ("--processes", "2", "c.yaml", "--run", str(tmp_path / "run"))
     done = launch("multi_gpu.sh", *arguments, N_GPUS="2", VENV=str(tmp_path), check=False)
