@@ -7,7 +7,8 @@ value is the mean over its seeds; the interval over bases is Student's t.
 from collections.abc import Mapping
 
 from lte_jax.study.summary import FEWEST, difference_of
-from lte_jax.terminal.table import DIFFERENCE, difference_row, name_of, pipe_table
+from lte_jax.study.tables import DIFFERENCE, difference_row
+from lte_jax.terminal.table import name_of, pipe_table
 
 WHERE = {"end": "at the end", "tokens": "at equal sampled tokens", "seconds": "at equal seconds"}
 

@@ -14,7 +14,7 @@ from lte_jax.report.runs import RunLog, read_run
 from lte_jax.study.bases import bases_table, over_bases
 from lte_jax.study.rescue import find_rescue, rescue_text
 from lte_jax.study.summary import summarise
-from lte_jax.terminal.table import tables
+from lte_jax.study.tables import tables
 
 CAVEAT = (
     "All of this is from one base: it shows how RL varies over seeds on it, and claims nothing beyond.\n"

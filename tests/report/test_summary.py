@@ -19,8 +19,8 @@ from lte_jax.study.bases import bases_table, over_bases
 from lte_jax.study.plots import plot_curves, plot_differences
 from lte_jax.study.rescue import NO_RESCUE, find_rescue, rescue_text
 from lte_jax.study.summary import difference_of, spread, summarise
+from lte_jax.study.tables import tables
 from lte_jax.terminal.clean import clean
-from lte_jax.terminal.table import tables
 
 # Pass@1 after 0, 2 and 4 steps; lte draws twice the tokens and takes twice the time of grpo.
 PASS_AT_1 = {
