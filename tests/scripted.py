@@ -51,7 +51,7 @@ PLANS = [Plan(Problem(f"p{n}", f"text {n}", f"answer {n}"), prompt(*range(5, 6 +
 class Again:
     """Asks `rounds` times for G more, from a longer prompt, for every second problem."""
 
-    forks = False
+    forks, hints = False, True
 
     def __init__(self, rounds: int = 1):
         self.rounds, self.asked = rounds, []

@@ -229,6 +229,15 @@ def test_a_strategy_that_continues_responses_says_so():
         collect(engine(**ONE_SIZE), Secret())
 
 
+def test_a_strategy_that_draws_from_another_prompt_says_so():
+    class Secret(Again):
+        hints = False
+
+    with pytest.raises(ValueError, match="Secret draws from another prompt than the group's, but its `hints` is False"):
+        collect(engine(**ONE_SIZE), Secret())
+    assert len(collect(engine(**ONE_SIZE), Secret(rounds=0))) == len(PLANS)
+
+
 @pytest.mark.parametrize("trace", [(), (Part(prompt(5), 1, Given.written((5, 3), Kind.OFF_POLICY, whole=True)),)])
 def test_a_first_round_without_anything_drawn_is_refused(trace):
     class Nothing(Again):

@@ -3,6 +3,8 @@
 import pytest
 
 from lte_jax.config import ConfigError, build
+from lte_jax.host.explore import Strategy
+from lte_jax.host.strategies import STRATEGIES
 from lte_jax.run.positions import check_positions, evaluation_rows, generation_rows, training_rows
 
 
@@ -23,6 +25,17 @@ def test_hinted_prompts_count_where_they_are_drawn():
     hinted = {"prompt.hinted_budget + sample.response_budget": 120}
     assert training_rows(config(explore={"strategy": "lte"})) == plain | hinted
     assert generation_rows(config(explore={"strategy": "lte"})) == plain
+
+
+class Own(Strategy):
+    """Says nothing of its prompts."""
+
+
+def test_whether_hinted_prompts_count_is_asked_of_the_strategy():
+    names = [*STRATEGIES, "test_positions:Own"]
+    counted = {name for name in names if len(training_rows(config(explore={"strategy": name}))) == 2}
+    from_contexts = {"guided", "expo", "notes", "reflect", "evocot"}
+    assert counted == {"lte", "restart", "test_positions:Own"} | from_contexts
 
 
 def test_each_benchmark_counts_by_its_own_budget():

@@ -103,8 +103,12 @@ def test_more_steps_seeds_and_arms_may_be_added_later(tmp_path):
 
 
 def test_a_finished_study_runs_nothing_and_writes_everything(tmp_path):
-    settings = files.config()
+    arms = {"grpo": files.ARMS["grpo"], "other": ["explore.hints=random"], "lte": ["explore.strategy=restart"]}
+    settings = files.config(arms=arms)
     finished_study(tmp_path, settings)
+    right = [files.rollout_row("42", "42", correct=True)]
+    for run, step in (("other-0", 3), ("lte-0", 1)):  # a random list shows no rescue by it
+        files.write_rollouts(tmp_path / run, [files.group_row(step, [files.attempt_row(["41"], right)])])
     out, said = live()
     summary = run_study(settings, tmp_path, out)
     assert "6 runs, 6 of them finished already" in said.getvalue()
@@ -114,7 +118,7 @@ def test_a_finished_study_runs_nothing_and_writes_everything(tmp_path):
     assert on_disk["devices"] == "1 x cpu cpu, mesh {}"
     assert {"versions", "date", "config", "phases_s", "paired", "notes", "claim"} <= on_disk.keys() == summary.keys()
     table, rescue = (tmp_path / "table.md").read_text(), (tmp_path / "rescue.txt").read_text()
-    assert "| lte   |" in table and "from one base" in table and rescue.startswith("No rescue to show")
+    assert "| lte   |" in table and "from one base" in table and rescue.startswith("One rescue, from lte-0")
     assert table.splitlines()[0] in said.getvalue() and rescue.strip() in said.getvalue()
     assert (tmp_path / "curves.png").stat().st_size > 1000
     assert "6 runs" in (tmp_path / "report.html").read_text() and "report.html" in said.getvalue()

@@ -227,17 +227,27 @@ class _Collection:
         self._n_open += 1
         key = self._round.seed, TRAIN, self._round.step, ask.group, ask.round
         drawn = [index for index, part in enumerate(ask.part_of) if part.is_drawn]
-        if not self._strategy.forks and any(ask.part_of[index].given for index in drawn):
-            raise ValueError(
-                f"{type(self._strategy).__name__} continues given tokens, but its `forks` is False: wanted True, so "
-                "that prefills of this length are planned and compiled ahead"
-            )
+        self._check_declared([ask.part_of[index] for index in drawn], ask.plan)
         self._slots.add(Request(ask.part_of[index].prompt, (*key, index), ask.part_of[index].given) for index in drawn)
         self._owners += [(ask, index) for index in drawn]
         whole = [(index, part.given) for index, part in enumerate(ask.part_of) if not part.is_drawn]
         if whole:
             responses = [Response(*given_arrays(given), truncated=False) for _, given in whole]
             self._submit([(ask, index) for index, _ in whole], responses)
+
+    def _check_declared(self, drawn: Sequence[Part], plan: Plan) -> None:
+        """Refuses what the strategy says that it never asks for: what follows from it was left out before."""
+        name = type(self._strategy).__name__
+        if not self._strategy.forks and any(part.given for part in drawn):
+            raise ValueError(
+                f"{name} continues given tokens, but its `forks` is False: wanted True, so that prefills of this length "
+                "are planned and compiled ahead"
+            )
+        if not self._strategy.hints and any(part.prompt != plan.prompt for part in drawn):
+            raise ValueError(
+                f"{name} draws from another prompt than the group's, but its `hints` is False: wanted True, so that "
+                "prompt.hinted_budget is compared with the model's positions"
+            )
 
     def _submit(self, owners: list[tuple[_PendingBatch, int]], responses: Sequence[Response]) -> None:
         self._pending.append(

@@ -6,6 +6,7 @@ What a token is drawn with goes into `sampled_logp`; `behaviour_logp` and every 
 from collections.abc import Callable
 
 from lte_jax.config import AnnealingConfig, Config
+from lte_jax.host.strategies import strategy_class
 from lte_jax.method import Method, Source
 from lte_jax.records import Annealing
 
@@ -55,7 +56,7 @@ def drawing_warnings(config: Config) -> list[str]:
             f"{drawn}: an unlikely token that is drawn cold weighs up to 1 over its probability, and loss.correction = "
             "reject leaves such tokens out; truncate keeps them at loss.correction_max"
         )
-    if loss.hinted_denominator == "recorded" and config.explore.strategy not in ("grpo", "extra"):
+    if loss.hinted_denominator == "recorded" and strategy_class(config).off_policy:
         warnings.append(
             f"{drawn}, and r' of hinted rows is divided by the probability at sample.temperature; "
             "loss.hinted_denominator=sampled divides by what they were drawn from"

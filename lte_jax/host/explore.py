@@ -69,7 +69,11 @@ class Strategy:
 
     Args: ClassVar[type[BaseModel] | None] = None  # the model of `explore.args`
     METHOD: ClassVar[Method | None] = None
+    # Nothing goes by a strategy's name; a class that says nothing of these gets every check.
     forks: ClassVar[bool] = False  # whether it has responses continued: longer prefills are planned and compiled ahead
+    hints: ClassVar[bool] = True  # whether it draws from other prompts than a group's: prompt.hinted_budget counts
+    off_policy: ClassVar[bool] = True  # whether members may have off-policy tokens
+    takes_any_labels: ClassVar[bool] = False  # whether verdicts that say nothing of the answers do no harm
 
     @property
     def config(self) -> Config:
@@ -117,6 +121,8 @@ class Grpo(Strategy):
     METHOD = Method(
         "nothing further", "2402.03300", Source.EXACT, "tries", configs=("qwen3-4b-grpo.yaml", "qwen3-8b-grpo.yaml")
     )
+    hints = off_policy = False
+    takes_any_labels = True
 
 
 @dataclass(frozen=True)
@@ -131,6 +137,8 @@ class Extra(Strategy):
         cost="G rollouts and verdicts a none-pass group",
         configs=("qwen3-4b-extra.yaml", "qwen3-8b-extra.yaml"),
     )
+    hints = off_policy = False
+    takes_any_labels = True
 
     def retry(self, group: Group, memory: dict) -> Retry | None:
         if not wants_more(group, self.config):
@@ -279,6 +287,7 @@ class Luffy(Strategy):
         cost="one verdict a group",
         configs=("qwen3-4b-luffy.yaml", "qwen3-8b-luffy.yaml"),
     )
+    hints = False
 
     def retry(self, group: Group, memory: dict) -> Retry | None:
         if group.attempts or not group.problem.trace:

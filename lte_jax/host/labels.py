@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from lte_jax.config import Config, ConfigError
 from lte_jax.host.decisions import Decisions
 from lte_jax.host.diagnose import SameAnswer
+from lte_jax.host.strategies import STRATEGIES, strategy_class
 from lte_jax.method import Method, Source
 from lte_jax.metric import Metric
 from lte_jax.plugins import arguments, resolve_class
@@ -131,17 +132,16 @@ class Random(Label):
 
 
 LABELS: dict[str, type[Label]] = {"given": Given, "majority": Majority, "random": Random}
-READS_NO_VERDICTS = ("grpo", "extra")  # strategies to which it does not matter that verdicts say nothing of answers
 
 
 def label_class(config: Config) -> type[Label]:
     """What `explore.labels` names. Raises ConfigError, also where its verdicts would make wrong hints."""
     found = resolve_class("explore.labels", config.explore.labels, LABELS, Label)
-    strategy = config.explore.strategy
-    if found is Random and strategy not in READS_NO_VERDICTS and ":" not in strategy:
+    if found is Random and not strategy_class(config).takes_any_labels:
+        known = ", ".join(name for name, each in STRATEGIES.items() if each.takes_any_labels)
         raise ConfigError(
-            f"explore.labels = random says nothing of the answers, explore.strategy = {strategy} goes by what was "
-            f"wrong: wanted one of {', '.join(READS_NO_VERDICTS)}"
+            f"explore.labels = random says nothing of the answers, explore.strategy = {config.explore.strategy} goes "
+            f"by what was wrong: wanted one of {known}, or of your own one whose `takes_any_labels` is True"
         )
     return found
 

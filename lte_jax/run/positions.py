@@ -3,12 +3,13 @@
 from collections.abc import Callable, Mapping
 
 from lte_jax.config import Config, ConfigError
+from lte_jax.host.strategies import strategy_class
 
 
 def training_rows(config: Config) -> dict[str, int]:
     """The settings that say how long a row of training may be -> its tokens; with the evaluations in between."""
     prompts = {"prompt.budget": config.prompt.budget}
-    if config.explore.strategy == "lte":
+    if strategy_class(config).hints:
         prompts["prompt.hinted_budget"] = config.prompt.hinted_budget
     budget = config.sample.response_budget
     rows = {f"{name} + sample.response_budget": n + budget for name, n in prompts.items()}

@@ -48,8 +48,8 @@ def run_study(config: Config, folder: Path, live: Live) -> dict:
             _warm_up(config, folder, live)
     with _timed(folder, "runs"):
         train_runs(config, folder, runs, live)
-    hinted = [arm for arm in config.study.arms if _hints(arm_config(config, arm, 0, folder))]
-    return write_results(config, folder, runs, hinted, _seconds(folder), live.say)
+    real = [arm for arm in config.study.arms if arm_config(config, arm, 0, folder).explore.hints == "real"]
+    return write_results(config, folder, runs, real, _seconds(folder), live.say)
 
 
 def _run_bases(config: Config, folder: Path, live: Live) -> dict:
@@ -203,10 +203,6 @@ class _Progress:
     def _pass_at_1(self, name: str) -> str:
         found = last_evaluation(self.folder / name)
         return f" Pass@1 {next(iter(found.values()))['pass_at_1']:.3f}" if found else ""
-
-
-def _hints(config: Config) -> bool:
-    return config.explore.strategy == "lte" and config.explore.hints == "real"
 
 
 def _config_path(folder: Path, arm: str, seed: int) -> Path:

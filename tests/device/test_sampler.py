@@ -243,7 +243,7 @@ def test_every_part_of_a_key_matters():
 
 def test_problems_that_repeat_in_a_step_do_not_sample_alike():
     class Never:
-        forks = False
+        forks = hints = False
 
         def first(self, plan, memory):
             return (Part(plan.prompt, plan.n),)

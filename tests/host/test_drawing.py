@@ -4,6 +4,7 @@ import pytest
 
 from lte_jax.config import AnnealingConfig, ConfigError, build
 from lte_jax.host.drawing import SCHEDULES, drawing_warnings
+from lte_jax.host.explore import Strategy
 from lte_jax.records import Annealing
 
 EAD = {"annealing": {"schedule": "decay"}}
@@ -19,13 +20,21 @@ def test_the_decay_grows_with_the_step_up_to_its_end():
         build({}, ["annealing.high=0.05"])
 
 
+class Own(Strategy):
+    """Says nothing of its tokens."""
+
+
 @pytest.mark.parametrize(
     ("settings", "parts"),
     [
         ({}, []),
         ({"sample": {"top_k": 5}}, ["cuts the distribution"]),
         (EAD, ["loss.old_logp=trainer loss.correction=truncate", "loss.hinted_denominator=sampled"]),
-        (EAD | {"explore": {"strategy": "grpo"}}, ["takes the two for one policy"]),
+        *((EAD | {"explore": {"strategy": name}}, ["takes the two for one policy"]) for name in ("grpo", "rose")),
+        *(
+            (EAD | {"explore": {"strategy": name}}, ["takes the two for one policy", "loss.hinted_denominator=sampled"])
+            for name in ("solved", "test_drawing:Own")
+        ),
         (EAD | {"loss": {"hinted_denominator": "sampled", "old_logp": "trainer", "correction": "truncate"}}, []),
         (
             EAD | {"loss": {"hinted_denominator": "one", "old_logp": "trainer", "correction": "reject"}},

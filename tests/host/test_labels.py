@@ -9,6 +9,7 @@ from handmade import group, right, rollout, wrong
 from lte_jax.config import ConfigError, build
 from lte_jax.host.advantage import with_advantages
 from lte_jax.host.decisions import Decisions
+from lte_jax.host.explore import Strategy
 from lte_jax.host.labels import label_class, label_metrics, make_label
 from lte_jax.host.problems import Answers, ProblemError, load_problems
 from lte_jax.records import Attempt, Origin, Retry, Status
@@ -125,13 +126,22 @@ def test_the_run_folder_holds_both_verdicts_and_a_repeated_step_starts_from_the_
     assert {verdict.gold for verdict in verdicts.values()} == {"42"}
 
 
+class Own(Strategy):
+    """Says nothing of labels."""
+
+
+class Taking(Own):
+    takes_any_labels = True
+
+
 def test_random_labels_with_hints_are_refused():
-    for strategy in ("lte", "luffy"):
+    for strategy in ("lte", "luffy", "scope", "test_labels:Own"):
         with pytest.raises(
             ConfigError, match=f"explore.strategy = {strategy} goes by what was wrong: wanted one of grpo"
         ):
             label_class(build({"explore": {"labels": "random", "strategy": strategy}}))
-    assert not label_class(build({"explore": {"labels": "random", "strategy": "extra"}})).needs_answers
+    for strategy in ("grpo", "extra", "test_labels:Taking"):
+        assert not label_class(build({"explore": {"labels": "random", "strategy": strategy}})).needs_answers
     assert label_class(build({})).needs_answers
     with pytest.raises(ConfigError, match="explore.label_args: q"):
         labelled(answers("1", "2"), "random", q=1)

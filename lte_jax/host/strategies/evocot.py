@@ -30,6 +30,7 @@ class Evocot(Strategy):
 
     Args = EvocotArgs
     forks = True
+    off_policy = False  # explanations are no members
     METHOD = Method(
         "an own explanation of the known answer begins the response, and loses its last steps one by one",
         "2508.07809",

@@ -28,6 +28,7 @@ class Expo(Strategy):
     """ExP-GRPO: GRPO's objective + beta log pi(explanation | plain prompt). Members stay as they are drawn."""
 
     Args = ExpoArgs
+    off_policy = False  # explanations are no members
     METHOD = Method(
         "an own explanation of the known answer is learned by its likelihood, beside GRPO",
         "2507.02834",

@@ -25,6 +25,7 @@ class Forks(Strategy):
 
     Args = ForksArgs
     forks = True
+    hints = off_policy = False
     METHOD = Method(
         "responses fork where the next token was uncertain, and share what is before",
         "2508.11356",

@@ -27,6 +27,7 @@ class Hipo(Strategy):
 
     Args = HipoArgs
     forks = True
+    hints = off_policy = False
     METHOD = Method(
         "a seldom solved problem is drawn again behind the beginning of an own right response",
         "",

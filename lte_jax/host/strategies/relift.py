@@ -25,6 +25,7 @@ class Relift(Strategy):
     those of this step's supervised step."""
 
     Args = ReliftArgs
+    hints = off_policy = False
     METHOD = Method(
         "none-pass problems wait in a buffer; when it is full, a supervised step on their worked solutions",
         "2506.07527",

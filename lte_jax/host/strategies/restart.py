@@ -59,6 +59,7 @@ class Scope(Extra):
 
     Args = ScopeArgs
     forks = True
+    takes_any_labels = False  # it goes by which step is wrong
     METHOD = Method(
         "what stands before the first wrong step of a failure is kept, the rest is drawn again",
         "2602.24110",

@@ -23,6 +23,7 @@ class Rose(Strategy):
 
     Args = RoseArgs
     forks = True
+    hints = off_policy = False
     METHOD = Method(
         "responses are drawn one after another, half of them forked at the most uncertain place so far",
         "2601.05053",

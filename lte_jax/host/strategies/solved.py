@@ -28,6 +28,7 @@ class Solved(Strategy):
     Memory: `solved`, id -> [[tokens, behaviour log-probs, sampled log-probs], ...], the oldest problem first."""
 
     Args = SolvedArgs
+    hints = False
     METHOD = Method(
         "right responses of seldom solved problems are kept and come back with the problem",
         "2509.25454",
